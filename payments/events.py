@@ -1,0 +1,69 @@
+"""Events are the difference between two states of a payment."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from payments.model import Flag, Status
+from payments.status import PaymentState
+
+
+class EventType(StrEnum):
+    """Names of everything a shop can be told (contract, section "Events and webhooks")."""
+
+    CREATED = "payment.created"
+    DETECTED = "payment.detected"
+    CONFIRMING = "payment.confirming"
+    CONFIRMED = "payment.confirmed"
+    FORWARDED = "payment.forwarded"
+    EXPIRED = "payment.expired"
+    FAILED = "payment.failed"
+    UNDERPAID = "payment.underpaid"
+    OVERPAID = "payment.overpaid"
+    LATE = "payment.late"
+    REPLACED = "payment.replaced"
+    REORGED = "payment.reorged"
+    CREDITS_ADDED = "credits.added"
+    CREDITS_REVERSED = "credits.reversed"
+    CREDITS_SPENT = "credits.spent"
+
+
+_FLAG_EVENTS = {
+    Flag.UNDERPAID: EventType.UNDERPAID,
+    Flag.OVERPAID: EventType.OVERPAID,
+    Flag.LATE: EventType.LATE,
+    Flag.REPLACED: EventType.REPLACED,
+    Flag.REORGED: EventType.REORGED,
+}
+_AMOUNT_FLAGS = (Flag.UNDERPAID, Flag.OVERPAID)
+
+
+def events_between(before: PaymentState, after: PaymentState) -> list[EventType]:
+    """What happened to a payment, in the order in which a reader would tell it."""
+    found: list[EventType] = []
+    if before.detected_at is None and after.detected_at is not None:
+        found.append(EventType.DETECTED)
+    grew = after.received_sat > before.received_sat
+    for flag, event in _FLAG_EVENTS.items():
+        if flag in after.flags and (flag not in before.flags or (grew and flag in _AMOUNT_FLAGS)):
+            found.append(event)
+    return found + _status_events(before, after)
+
+
+def _status_events(before: PaymentState, after: PaymentState) -> list[EventType]:
+    changed = before.status is not after.status
+    match after.status:
+        case Status.CONFIRMING:
+            deeper = after.confirmations > before.confirmations
+            return [EventType.CONFIRMING] if changed or deeper else []
+        case Status.CONFIRMED:
+            return [EventType.CONFIRMED] if changed and before.status is not Status.FORWARDED else []
+        case Status.FORWARDED if changed:
+            # Watch-only: the coins are with the owner at the moment of confirmation, both are told.
+            skipped = before.status is not Status.CONFIRMED
+            return [EventType.CONFIRMED, EventType.FORWARDED] if skipped else [EventType.FORWARDED]
+        case Status.EXPIRED if changed:
+            return [EventType.EXPIRED]
+        case Status.FAILED if changed or before.failure_reason != after.failure_reason:
+            return [EventType.FAILED]
+    return []

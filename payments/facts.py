@@ -1,0 +1,111 @@
+"""What is known about one payment: the input of `payments.status.state_of`.
+
+A fact is something that was observed and does not depend on opinion: an output was seen, it is in
+a block of the active chain, the price window closed, the ledger holds an entry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from payments.model import OutPoint, OutputState, Terms
+
+COINBASE_MATURITY = 100
+"""Blocks until a coinbase output can be spent (consensus rule, `COINBASE_MATURITY` of Bitcoin Core)."""
+
+
+class Resolution(StrEnum):
+    """What the operator decided about a payment that needed a decision."""
+
+    CREDIT = "credit"
+    IGNORE = "ignore"
+    REFUNDED = "refunded"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFact:
+    """One output that pays this payment, and where its transaction stands now.
+
+    `first_seen` is when nodetill saw it; `paid_at` is the earliest proof of when the payer paid
+    (the node's mempool entry time, or the time in the block header when that came first).
+    `height` is that of the active block it is in, else None. `credited` means that the ledger
+    counts it, `reversed` that the ledger counted it once and took it back.
+    """
+
+    outpoint: OutPoint
+    value_sat: int
+    first_seen: int
+    paid_at: int
+    in_mempool: bool
+    height: int | None
+    replaced_by: str | None
+    was_disconnected: bool
+    coinbase: bool
+    credited: bool
+    reversed: bool
+    forwarded: bool
+
+    @property
+    def state(self) -> OutputState:
+        if self.height is not None:
+            return OutputState.CONFIRMED
+        if self.in_mempool:
+            return OutputState.MEMPOOL
+        if self.replaced_by is not None:
+            return OutputState.REPLACED
+        return OutputState.REORGED if self.was_disconnected else OutputState.DROPPED
+
+    @property
+    def live(self) -> bool:
+        """Whether the coins are still on their way to us, or here."""
+        return self.height is not None or self.in_mempool
+
+    def depth(self, tip_height: int) -> int:
+        """Confirmations at this tip: 0 in the mempool, 1 in the tip itself."""
+        return 0 if self.height is None else max(0, tip_height - self.height + 1)
+
+    def needs_depth(self, confirmations_required: int) -> int:
+        return max(confirmations_required, COINBASE_MATURITY) if self.coinbase else confirmations_required
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything `state_of` may look at. No clock: that the window closed is a fact like any other."""
+
+    terms: Terms
+    outputs: tuple[OutputFact, ...] = ()
+    window_closed: bool = False
+    credits_posted: int = 0
+    watch_only: bool = True
+    resolution: Resolution | None = None
+
+    def in_payers_order(self) -> tuple[OutputFact, ...]:
+        """Live outputs in the order in which they were paid.
+
+        A replacement (BIP 125) that still pays us no more than what it replaced keeps the moment
+        of the original: the payer was in time and only raised the fee.
+        """
+        by_replacer: dict[str, list[OutputFact]] = {}
+        for output in self.outputs:
+            if output.replaced_by is not None and not output.live:
+                by_replacer.setdefault(output.replaced_by, []).append(output)
+        live = [
+            replace(output, paid_at=min(output.paid_at, self._original_moment(output, by_replacer)))
+            for output in self.outputs
+            if output.live
+        ]
+        return tuple(sorted(live, key=lambda o: (o.paid_at, o.first_seen, o.outpoint)))
+
+    def _original_moment(self, output: OutputFact, by_replacer: dict[str, list[OutputFact]]) -> int:
+        moment, txid, seen = output.paid_at, output.outpoint.txid, {output.outpoint.txid}
+        while originals := by_replacer.get(txid, []):
+            paid_now = sum(o.value_sat for o in self.outputs if o.outpoint.txid == output.outpoint.txid)
+            if sum(o.value_sat for o in originals) < paid_now:
+                break
+            moment = min(moment, *(o.paid_at for o in originals))
+            txid = originals[0].outpoint.txid
+            if txid in seen:
+                break
+            seen.add(txid)
+        return moment

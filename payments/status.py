@@ -1,0 +1,147 @@
+"""Status is derived, never written: `state_of` looks at the facts and says where a payment stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from payments.facts import Facts, OutputFact, Resolution
+from payments.model import ExcessPolicy, Flag, LatePolicy, Status, Terms
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentState:
+    """Where a payment stands at a tip. All amounts in satoshi, `credits_due` in credits.
+
+    `wake_height` is the height at which the next block may change something although no new fact
+    arrives (a threshold of confirmations is crossed); None when only a new fact can.
+    """
+
+    status: Status
+    flags: tuple[Flag, ...]
+    received_sat: int
+    confirmed_sat: int
+    remaining_sat: int
+    confirmations: int
+    tx_hash: str | None
+    detected_at: int | None
+    failure_reason: str | None
+    credits_due: int
+    wake_height: int | None
+
+
+def credits_for(terms: Terms, sat: int) -> int:
+    """Credits that `sat` satoshi are worth: nothing below the asked amount, then in proportion, rounded down."""
+    if sat < terms.needed_sat:
+        return 0
+    if sat <= terms.amount_sat or terms.excess is ExcessPolicy.KEEP:
+        return terms.credits
+    return terms.credits * sat // terms.amount_sat
+
+
+def covering(facts: Facts, tip_height: int) -> tuple[OutputFact, ...]:
+    """The deepest outputs that together pay the amount, in the payer's order; empty while they do not."""
+    chosen: list[OutputFact] = []
+    total = 0
+    ordered = facts.in_payers_order()
+    for output in sorted(ordered, key=lambda o: -o.depth(tip_height)):
+        chosen.append(output)
+        total += output.value_sat
+        if total >= facts.terms.needed_sat:
+            names = {o.outpoint for o in chosen}
+            return tuple(o for o in ordered if o.outpoint in names)
+    return ()
+
+
+def confirmations_of(facts: Facts, tip_height: int) -> int:
+    """Depth of the shallowest output needed to cover the amount; 0 while the amount is not covered."""
+    return min((o.depth(tip_height) for o in covering(facts, tip_height)), default=0)
+
+
+def settled(output: OutputFact, terms: Terms, tip_height: int) -> bool:
+    """Whether an output counts as final: deep enough, or credited before and still in the active chain."""
+    if output.height is None:
+        return False
+    return output.credited or output.depth(tip_height) >= output.needs_depth(terms.confirmations_required)
+
+
+def is_late(facts: Facts) -> bool:
+    """Whether the amount was complete (or, while it is not, any part of it came) only after the window."""
+    expires_at, total = facts.terms.expires_at, 0
+    ordered = facts.in_payers_order()
+    for output in ordered:
+        total += output.value_sat
+        if total >= facts.terms.needed_sat:
+            return output.paid_at > expires_at
+    return any(output.paid_at > expires_at for output in ordered)
+
+
+def state_of(facts: Facts, tip_height: int) -> PaymentState:
+    """Derive everything the outside sees of a payment from its facts and the height of our tip."""
+    terms = facts.terms
+    live = [o for o in facts.outputs if o.live]
+    received = sum(o.value_sat for o in live)
+    confirmed = sum(o.value_sat for o in live if settled(o, terms, tip_height))
+    full, final = received >= terms.needed_sat, confirmed >= terms.needed_sat
+    late = is_late(facts)
+    held = late and terms.late is LatePolicy.HOLD and facts.resolution is not Resolution.CREDIT
+    credits_due = 0 if held else credits_for(terms, confirmed)
+    cover = covering(facts, tip_height)
+    confirmations = min((o.depth(tip_height) for o in cover), default=0)
+    reason: str | None = None
+    if final and held:
+        status, reason = Status.FAILED, "late"
+    elif final:
+        status = _paid_status(facts, credits_due)
+    elif any(o.reversed and not o.credited for o in facts.outputs) or facts.credits_posted > 0:
+        status, reason = Status.FAILED, "reversed"
+    elif full:
+        status = Status.CONFIRMING
+    else:
+        status = Status.EXPIRED if facts.window_closed else Status.PENDING
+    first = min(cover or facts.in_payers_order(), key=lambda o: o.first_seen, default=None)
+    return PaymentState(
+        status=status,
+        flags=_flags(facts, received, late),
+        received_sat=received,
+        confirmed_sat=confirmed,
+        remaining_sat=0 if full else terms.amount_sat - received,
+        confirmations=confirmations,
+        tx_hash=first.outpoint.txid if first else None,
+        detected_at=min((o.first_seen for o in facts.outputs), default=None),
+        failure_reason=reason,
+        credits_due=credits_due,
+        wake_height=_wake_height(facts, live, status, confirmations, tip_height),
+    )
+
+
+def _paid_status(facts: Facts, credits_due: int) -> Status:
+    """The amount is final. Confirmed means that the credits are on the account, so the ledger decides."""
+    if facts.credits_posted <= 0 and credits_due > 0:
+        return Status.CONFIRMING
+    on_their_way = facts.watch_only or all(o.forwarded for o in facts.outputs if o.credited)
+    return Status.FORWARDED if on_their_way else Status.CONFIRMED
+
+
+def _flags(facts: Facts, received: int, late: bool) -> tuple[Flag, ...]:
+    terms = facts.terms
+    found = {
+        Flag.UNDERPAID: 0 < received < terms.needed_sat,
+        Flag.OVERPAID: received > terms.amount_sat,
+        Flag.LATE: late,
+        Flag.REPLACED: any(o.replaced_by is not None for o in facts.outputs),
+        Flag.REORGED: any(o.was_disconnected for o in facts.outputs),
+    }
+    return tuple(flag for flag, on in found.items() if on)
+
+
+def _wake_height(
+    facts: Facts, live: list[OutputFact], status: Status, confirmations: int, tip_height: int
+) -> int | None:
+    if status is Status.CONFIRMING and confirmations >= 1:
+        return tip_height + 1  # each new depth is news
+    crossings = [
+        o.height + o.needs_depth(facts.terms.confirmations_required) - 1
+        for o in live
+        if o.height is not None and not settled(o, facts.terms, tip_height)
+    ]
+    return min(crossings, default=None)
