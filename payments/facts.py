@@ -29,8 +29,8 @@ class OutputFact:
 
     `first_seen` is when nodetill saw it; `paid_at` is the earliest proof of when the payer paid
     (the node's mempool entry time, or the time in the block header when that came first).
-    `height` is that of the active block it is in, else None. `credited` means that the ledger
-    counts it, `reversed` that the ledger counted it once and took it back.
+    `height` is that of the active block it is in, else None. `booked` means that the ledger counts
+    it: it was final once and has not been taken back.
     """
 
     outpoint: OutPoint
@@ -42,8 +42,7 @@ class OutputFact:
     replaced_by: str | None
     was_disconnected: bool
     coinbase: bool
-    credited: bool
-    reversed: bool
+    booked: bool
     forwarded: bool
 
     @property
@@ -71,12 +70,17 @@ class OutputFact:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything `state_of` may look at. No clock: that the window closed is a fact like any other."""
+    """Everything `state_of` may look at. No clock: that the window closed is a fact like any other.
+
+    `credits_posted` is the net of this payment's ledger entries, `ever_credited` whether there was
+    one above zero, taken back or not.
+    """
 
     terms: Terms
     outputs: tuple[OutputFact, ...] = ()
     window_closed: bool = False
     credits_posted: int = 0
+    ever_credited: bool = False
     watch_only: bool = True
     resolution: Resolution | None = None
 

@@ -58,10 +58,10 @@ def confirmations_of(facts: Facts, tip_height: int) -> int:
 
 
 def settled(output: OutputFact, terms: Terms, tip_height: int) -> bool:
-    """Whether an output counts as final: deep enough, or credited before and still in the active chain."""
+    """Whether an output counts as final: deep enough, or booked before and still in the active chain."""
     if output.height is None:
         return False
-    return output.credited or output.depth(tip_height) >= output.needs_depth(terms.confirmations_required)
+    return output.booked or output.depth(tip_height) >= output.needs_depth(terms.confirmations_required)
 
 
 def is_late(facts: Facts) -> bool:
@@ -92,7 +92,7 @@ def state_of(facts: Facts, tip_height: int) -> PaymentState:
         status, reason = Status.FAILED, "late"
     elif final:
         status = _paid_status(facts, credits_due)
-    elif any(o.reversed and not o.credited for o in facts.outputs) or facts.credits_posted > 0:
+    elif facts.ever_credited:
         status, reason = Status.FAILED, "reversed"
     elif full:
         status = Status.CONFIRMING
@@ -118,7 +118,7 @@ def _paid_status(facts: Facts, credits_due: int) -> Status:
     """The amount is final. Confirmed means that the credits are on the account, so the ledger decides."""
     if facts.credits_posted <= 0 and credits_due > 0:
         return Status.CONFIRMING
-    on_their_way = facts.watch_only or all(o.forwarded for o in facts.outputs if o.credited)
+    on_their_way = facts.watch_only or all(o.forwarded for o in facts.outputs if o.booked)
     return Status.FORWARDED if on_their_way else Status.CONFIRMED
 
 

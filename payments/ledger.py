@@ -1,0 +1,130 @@
+"""Double entry: what the ledger must write so that it agrees with the facts.
+
+Two units never mix: satoshi and credits. Every transfer sums to zero in each unit. A deposit and
+its reversal are named by the outpoint they concern, so the database can refuse the second one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from payments.facts import Facts, OutputFact, Resolution
+from payments.model import LatePolicy, OutPoint
+from payments.status import credits_for, is_late, settled
+
+
+class Unit(StrEnum):
+    SAT = "sat"
+    CREDIT = "credit"
+
+
+class AccountKind(StrEnum):
+    """Where value can be. `CHAIN` and `ISSUED` are the outside world and run negative."""
+
+    CHAIN = "chain"
+    TILL = "till"
+    OWNER = "owner"
+    FEES = "fees"
+    ISSUED = "issued"
+    USER = "user"
+    SPENT = "spent"
+
+
+class TransferKind(StrEnum):
+    DEPOSIT = "deposit"
+    REVERSAL = "reversal"
+    ADJUSTMENT = "adjustment"
+    SPEND = "spend"
+    FORWARD = "forward"
+
+
+class Account(NamedTuple):
+    """One account. `owner` is the user id of a `USER` account, else empty."""
+
+    kind: AccountKind
+    unit: Unit
+    owner: str = ""
+
+
+class Line(NamedTuple):
+    account: Account
+    delta: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """Lines that are written together. `credits` is what the user's account gains (or loses)."""
+
+    kind: TransferKind
+    outpoint: OutPoint | None
+    credits: int
+    lines: tuple[Line, ...]
+
+
+def moved(amount: int, source: Account, target: Account) -> tuple[Line, ...]:
+    """Lines that move `amount` from one account to another; none for zero."""
+    return (Line(source, -amount), Line(target, amount)) if amount else ()
+
+
+def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]:
+    """Transfers that bring the ledger level with the facts; empty when it already is.
+
+    Reversals come first, then deposits in the order in which they were paid. The credits of a
+    payment follow the sum of its booked satoshi, so each transfer carries the difference that its
+    own output makes.
+    """
+    booked = sum(o.value_sat for o in facts.outputs if o.booked)
+    posted = facts.credits_posted
+    held = (
+        is_late(facts)
+        and facts.terms.late is LatePolicy.HOLD
+        and facts.resolution is not Resolution.CREDIT
+    )
+    gone = [o for o in facts.outputs if o.booked and o.height is None]
+    come = [o for o in facts.outputs if not o.booked and settled(o, facts.terms, tip_height)]
+    due: list[Transfer] = []
+    last: OutPoint | None = None
+    for output in [*gone, *sorted(come, key=lambda o: (o.paid_at, o.outpoint))]:
+        booked += output.value_sat if output in come else -output.value_sat
+        target = 0 if held else credits_for(facts.terms, booked)
+        kind = TransferKind.DEPOSIT if output in come else TransferKind.REVERSAL
+        due.append(_transfer(kind, output, facts.watch_only, target - posted, user_id))
+        posted, last = target, output.outpoint
+    target = 0 if held else credits_for(facts.terms, booked)
+    if target != posted:
+        named = last or max(o.outpoint for o in facts.outputs if o.booked)
+        due.append(
+            Transfer(TransferKind.ADJUSTMENT, named, target - posted, _credit_lines(target - posted, user_id))
+        )
+    return due
+
+
+def spend(user_id: str, amount: int) -> Transfer:
+    """The shop takes `amount` credits from a user's account."""
+    user, spent = Account(AccountKind.USER, Unit.CREDIT, user_id), Account(AccountKind.SPENT, Unit.CREDIT)
+    return Transfer(TransferKind.SPEND, None, -amount, moved(amount, user, spent))
+
+
+def forward(outpoint: OutPoint, value_sat: int, fee_sat: int) -> Transfer:
+    """Coins of one outpoint leave the till for the owner's wallet; `fee_sat` of them go to miners."""
+    till = Account(AccountKind.TILL, Unit.SAT)
+    lines = moved(value_sat - fee_sat, till, Account(AccountKind.OWNER, Unit.SAT))
+    fees = moved(fee_sat, till, Account(AccountKind.FEES, Unit.SAT))
+    return Transfer(TransferKind.FORWARD, outpoint, 0, lines + fees)
+
+
+def _credit_lines(credits: int, user_id: str) -> tuple[Line, ...]:
+    issued = Account(AccountKind.ISSUED, Unit.CREDIT)
+    return moved(credits, issued, Account(AccountKind.USER, Unit.CREDIT, user_id))
+
+
+def _transfer(
+    kind: TransferKind, output: OutputFact, watch_only: bool, credits: int, user_id: str
+) -> Transfer:
+    """In watch-only mode the coins are the owner's at once; else they wait in the till."""
+    here = Account(AccountKind.OWNER if watch_only else AccountKind.TILL, Unit.SAT)
+    amount = output.value_sat if kind is TransferKind.DEPOSIT else -output.value_sat
+    lines = moved(amount, Account(AccountKind.CHAIN, Unit.SAT), here)
+    return Transfer(kind, output.outpoint, credits, lines + _credit_lines(credits, user_id))
