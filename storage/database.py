@@ -1,0 +1,134 @@
+"""The database as the rest of the house sees it: write a fact, read a view, stream a long answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+
+from storage.errors import DatabaseBusy, DatabaseUnusable, StorageError
+from storage.migrate import migrate
+from storage.postgres import PostgresEngine
+from storage.sqlite import SqliteEngine
+from storage.tx import Context, Row, Tx, Value
+from storage.writer import Engine, Writer
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_READERS = 4
+
+
+def engine_for(url: str, context: Context) -> Engine:
+    """`sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://…`."""
+    if url.startswith("sqlite:///"):
+        return SqliteEngine(Path(url.removeprefix("sqlite:///")), context)
+    if url.startswith(("postgresql://", "postgres://")):
+        return PostgresEngine(url, context)
+    raise DatabaseUnusable(
+        f"database.url: {url.split(':', 1)[0]}: is unknown; use sqlite:///file.db or postgresql://user@host/name."
+    )
+
+
+class Database:
+    """One database, open. Use as `async with Database(url) as database`.
+
+    `leader=True` also claims the one place of the watcher, and refuses when it is taken.
+    Opening migrates to the newest schema; a schema newer than this code is refused.
+    """
+
+    def __init__(self, url: str, context: Context | None = None, *, leader: bool = False) -> None:
+        self._engine = engine_for(url, context or Context())
+        self._leader = leader
+        self._listeners: list[Callable[[], None]] = []
+        self._writer: Writer | None = None
+        self._reader: Any = None
+        self._pool: ThreadPoolExecutor | None = None
+        self._idle: list[Any] = []
+
+    @property
+    def engine_name(self) -> str:
+        return self._engine.name
+
+    async def __aenter__(self) -> Self:
+        if self._leader:
+            await asyncio.to_thread(self._engine.take_leadership)
+        try:
+            await asyncio.to_thread(migrate, self._engine)
+            if self._engine.reads_in_caller:
+                self._reader = self._engine.connect()
+                self._reader.execute("PRAGMA query_only = ON")
+            else:
+                self._pool = ThreadPoolExecutor(_READERS, thread_name_prefix="nodetill-reader")
+        except BaseException:
+            self._engine.release_leadership()
+            raise
+        self._writer = Writer(self._engine, self._told)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer is not None:
+            await self._writer.close()
+        if self._reader is not None:
+            self._reader.close()
+        if self._pool is not None:
+            await asyncio.to_thread(self._pool.shutdown)
+        for connection in self._idle:
+            connection.close()
+        self._engine.release_leadership()
+
+    def on_commit(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call `listener` in the event loop after each commit of this process; returns how to stop that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def _told(self) -> None:
+        for listener in tuple(self._listeners):
+            listener()
+
+    async def write(self, body: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `body(tx, …)` in a write transaction; returns when it is durable."""
+        if self._writer is None:
+            raise RuntimeError("the database is not open")
+        result: T = await self._writer.run(lambda tx: body(tx, *args, **kwargs))
+        return result
+
+    async def read(self, body: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `body(tx, …)` over one snapshot, without writing."""
+        if self._pool is None:
+            return self._in_snapshot(self._reader, lambda tx: body(tx, *args, **kwargs))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, self._pooled, lambda tx: body(tx, *args, **kwargs))
+
+    def _in_snapshot(self, connection: Any, body: Callable[[Tx], T]) -> T:
+        self._engine.begin(connection, write=False)
+        try:
+            return body(self._engine.tx(connection))
+        finally:
+            self._engine.rollback(connection)
+
+    def _pooled(self, body: Callable[[Tx], T]) -> T:
+        for last in (False, True):
+            connection = self._idle.pop() if self._idle else self._engine.connect()
+            try:
+                result = self._in_snapshot(connection, body)
+            except DatabaseBusy:
+                connection.close()
+                if last:
+                    raise
+                continue
+            except BaseException:
+                connection.close()
+                raise
+            self._idle.append(connection)
+            return result
+        raise StorageError("unreachable")
+
+    async def stream(self, sql: str, **values: Value) -> AsyncIterator[Row]:
+        """Rows of a long read, without holding up the loop."""
+        async for row in self._engine.stream(sql, values):
+            yield row

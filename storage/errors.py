@@ -1,0 +1,23 @@
+"""What can go wrong between us and the database."""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """The database refused."""
+
+
+class DatabaseUnusable(StorageError):
+    """The database cannot be opened or written as it is set up. The text names the setting and the mend."""
+
+
+class DatabaseBusy(StorageError):
+    """Another process holds the database just now. Asking again is right."""
+
+
+class AlreadyThere(StorageError):
+    """A unique key refused a second row: what was to happen once has happened."""
+
+
+class CursorMoved(StorageError):
+    """The chain cursor is not where the caller thought: somebody else moved it. Read it again."""

@@ -1,0 +1,7 @@
+-- The ledger is append-only: what was written is corrected by a further transfer, never in place.
+CREATE FUNCTION ledger_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE EXCEPTION 'the ledger is append-only'; END $$;
+CREATE TRIGGER transfer_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON transfer
+FOR EACH STATEMENT EXECUTE FUNCTION ledger_is_append_only();
+CREATE TRIGGER transfer_line_no_change BEFORE UPDATE OR DELETE OR TRUNCATE ON transfer_line
+FOR EACH STATEMENT EXECUTE FUNCTION ledger_is_append_only();

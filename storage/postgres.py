@@ -1,0 +1,151 @@
+"""PostgreSQL: the same bodies and the same order of writes as SQLite.
+
+Every write transaction first takes one advisory lock, so writers of all processes queue up as they
+do on SQLite: no deadlocks, no lost updates, and event numbers in the order of their commits. Group
+commit keeps that fast (decision 0003).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import lru_cache
+
+import psycopg
+from psycopg.rows import DictRow, dict_row
+
+from storage.errors import AlreadyThere, DatabaseBusy, DatabaseUnusable, StorageError
+from storage.tx import Context, Row, Value
+
+_WRITER_LOCK = 0x6E6F6465  # "node"
+_LEADER_LOCK = 0x74696C6C  # "till"
+_PARAMETER = re.compile(r"(?<!:):([a-z_]+)")
+
+PgConnection = psycopg.Connection[DictRow]
+
+
+@lru_cache(maxsize=1024)
+def _dialect(sql: str) -> str:
+    """`:name` as psycopg writes it."""
+    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
+
+
+def _translated(error: psycopg.Error) -> StorageError:
+    if isinstance(error, psycopg.errors.UniqueViolation):
+        return AlreadyThere(str(error))
+    if isinstance(error, psycopg.OperationalError):
+        return DatabaseBusy(f"PostgreSQL is not to be had just now: {error}")
+    return DatabaseUnusable(f"PostgreSQL answers: {error}")
+
+
+class PostgresTx:
+    """`storage.tx.Tx` over one psycopg connection."""
+
+    def __init__(self, connection: PgConnection, context: Context) -> None:
+        self._connection = connection
+        self.context = context
+
+    def _run(self, sql: str, values: Mapping[str, Value]) -> psycopg.Cursor[DictRow]:
+        try:
+            return self._connection.execute(_dialect(sql).encode(), values)
+        except psycopg.Error as error:
+            raise _translated(error) from error
+
+    def execute(self, sql: str, **values: Value) -> int:
+        return self._run(sql, values).rowcount
+
+    def one(self, sql: str, **values: Value) -> Row | None:
+        return self._run(sql, values).fetchone()
+
+    def all(self, sql: str, **values: Value) -> list[Row]:
+        return list(self._run(sql, values).fetchall())
+
+    def many(self, sql: str, rows: Iterable[Mapping[str, Value]]) -> None:
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.executemany(_dialect(sql).encode(), list(rows))
+        except psycopg.Error as error:
+            raise _translated(error) from error
+
+
+class PostgresEngine:
+    """Opens connections to one PostgreSQL database."""
+
+    name = "postgres"
+    reads_in_caller = False
+
+    def __init__(self, url: str, context: Context) -> None:
+        self.url = url
+        self.context = context
+        self._leader: PgConnection | None = None
+
+    def connect(self) -> PgConnection:
+        try:
+            return psycopg.connect(self.url, autocommit=True, row_factory=dict_row, connect_timeout=10)
+        except psycopg.Error as error:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise DatabaseUnusable(
+                f"database.url: PostgreSQL does not let us in: {reason}. "
+                "Check host, port, user, password and database name."
+            ) from error
+
+    def tx(self, connection: PgConnection) -> PostgresTx:
+        return PostgresTx(connection, self.context)
+
+    def begin(self, connection: PgConnection, *, write: bool) -> None:
+        if write:
+            self._command(connection, "BEGIN")
+            self._command(connection, f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
+        else:
+            self._command(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def commit(self, connection: PgConnection) -> None:
+        self._command(connection, "COMMIT")
+
+    def rollback(self, connection: PgConnection) -> None:
+        if not connection.closed and not connection.broken:
+            self._command(connection, "ROLLBACK")
+
+    def savepoint(self, connection: PgConnection, command: str) -> None:
+        self._command(connection, command)
+
+    @staticmethod
+    def _command(connection: PgConnection, command: str) -> None:
+        try:
+            connection.execute(command.encode())
+        except psycopg.Error as error:
+            raise _translated(error) from error
+
+    def script(self, connection: PgConnection, text: str) -> None:
+        """Run many statements inside the transaction that is open."""
+        self._command(connection, text)
+
+    def alive(self, connection: PgConnection) -> bool:
+        return not connection.closed and not connection.broken
+
+    async def stream(self, sql: str, values: Mapping[str, Value]) -> AsyncIterator[Row]:
+        """Rows of a long read through a server-side cursor, on a connection of its own."""
+        async with (
+            await psycopg.AsyncConnection.connect(self.url, row_factory=dict_row) as connection,
+            connection.cursor(name="stream") as cursor,
+        ):
+            await cursor.execute(_dialect(sql).encode(), values)
+            async for row in cursor:
+                yield row
+
+    def take_leadership(self) -> None:
+        """One watcher per database: a session's advisory lock, freed by the server however we end."""
+        connection = self.connect()
+        taken = connection.execute(f"SELECT pg_try_advisory_lock({_LEADER_LOCK}) AS taken".encode()).fetchone()
+        if taken is None or not taken["taken"]:
+            connection.close()
+            raise DatabaseUnusable(
+                "database.url: another nodetill already watches for this database; "
+                "stop that one, or start this one with --role api."
+            )
+        self._leader = connection
+
+    def release_leadership(self) -> None:
+        if self._leader is not None:
+            self._leader.close()
+            self._leader = None

@@ -1,0 +1,156 @@
+"""SQLite: WAL, synchronous=FULL, one writer connection, reads of a few microseconds in the caller's thread."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Mapping
+from pathlib import Path
+from typing import IO
+
+import aiosqlite
+
+from storage.errors import AlreadyThere, DatabaseBusy, DatabaseUnusable, StorageError
+from storage.tx import Context, Row, Value
+
+_BUSY_MS = 5_000
+_BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_UNIQUE_CODES = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
+
+
+def _translated(error: sqlite3.Error) -> StorageError:
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code in _UNIQUE_CODES:
+        return AlreadyThere(str(error))
+    if code & 0xFF in _BUSY_CODES:
+        return DatabaseBusy(f"SQLite is held by another process: {error}")
+    return DatabaseUnusable(f"SQLite answers: {error}. See to database.url: its disk and its permissions.")
+
+
+class SqliteTx:
+    """`storage.tx.Tx` over one sqlite3 connection."""
+
+    def __init__(self, connection: sqlite3.Connection, context: Context) -> None:
+        self._connection = connection
+        self.context = context
+
+    def _run(self, sql: str, values: Mapping[str, Value]) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, values)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    def execute(self, sql: str, **values: Value) -> int:
+        return self._run(sql, values).rowcount
+
+    def one(self, sql: str, **values: Value) -> Row | None:
+        row: Row | None = self._run(sql, values).fetchone()
+        return row
+
+    def all(self, sql: str, **values: Value) -> list[Row]:
+        return self._run(sql, values).fetchall()
+
+    def many(self, sql: str, rows: Iterable[Mapping[str, Value]]) -> None:
+        try:
+            self._connection.executemany(sql, rows)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+
+class SqliteEngine:
+    """Opens connections to one database file."""
+
+    name = "sqlite"
+    reads_in_caller = True
+
+    def __init__(self, path: Path, context: Context) -> None:
+        self.path = path
+        self.context = context
+        self._lock: IO[str] | None = None
+
+    def connect(self) -> sqlite3.Connection:
+        try:
+            if not self.path.parent.is_dir():
+                raise DatabaseUnusable(
+                    f"database.url: the folder {self.path.parent} does not exist; create it or name another."
+                )
+            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+        except sqlite3.Error as error:
+            raise DatabaseUnusable(
+                f"database.url: {self.path} cannot be opened: {error}. "
+                "It must be a SQLite database in a folder that this user can write."
+            ) from error
+        return connection
+
+    def tx(self, connection: sqlite3.Connection) -> SqliteTx:
+        return SqliteTx(connection, self.context)
+
+    def begin(self, connection: sqlite3.Connection, *, write: bool) -> None:
+        self._command(connection, "BEGIN IMMEDIATE" if write else "BEGIN")
+
+    def commit(self, connection: sqlite3.Connection) -> None:
+        self._command(connection, "COMMIT")
+
+    def rollback(self, connection: sqlite3.Connection) -> None:
+        # SQLite has already rolled back by itself after some errors (a full disk is one).
+        if connection.in_transaction:
+            self._command(connection, "ROLLBACK")
+
+    def savepoint(self, connection: sqlite3.Connection, command: str) -> None:
+        self._command(connection, command)
+
+    @staticmethod
+    def _command(connection: sqlite3.Connection, command: str) -> None:
+        try:
+            connection.execute(command)
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+    def script(self, connection: sqlite3.Connection, text: str) -> None:
+        """Run many statements inside the transaction that is open."""
+        statement = ""
+        for line in text.splitlines():
+            statement += line + "\n"
+            if sqlite3.complete_statement(statement):
+                self._command(connection, statement)
+                statement = ""
+
+    def alive(self, connection: sqlite3.Connection) -> bool:
+        return True
+
+    async def stream(self, sql: str, values: Mapping[str, Value]) -> AsyncIterator[Row]:
+        """Rows of a long read, off the event loop, on a connection of its own."""
+        async with aiosqlite.connect(self.path, isolation_level=None) as connection:
+            connection.row_factory = sqlite3.Row
+            async with connection.execute(sql, dict(values)) as cursor:
+                async for row in cursor:
+                    yield row  # type: ignore[misc]
+
+    def take_leadership(self) -> None:
+        """One service per database: a lock on a file beside it, freed by the kernel however we end."""
+        lock = open(f"{self.path}.lock", "a+", encoding="ascii")  # noqa: SIM115 - held until release
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            holder = lock.read().strip()
+            lock.close()
+            raise DatabaseUnusable(
+                f"database.url: {self.path} is in use by another nodetill"
+                f"{f' (process {holder})' if holder else ''}; stop that one or name another database."
+            ) from error
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def release_leadership(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None

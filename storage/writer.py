@@ -1,0 +1,143 @@
+"""The single writer: a thread that commits the transactions of many callers together.
+
+One durable commit costs the same for one body as for a hundred, so whatever waits in the queue
+shares it. Each body runs behind its own savepoint: one that fails takes back its own work alone.
+A caller hears of success only when its work is on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from storage.errors import DatabaseBusy, StorageError
+from storage.tx import Tx
+
+_BATCH = 256
+_TRIES = 6
+
+
+class Engine(Protocol):
+    """What the writer and the readers need of a database."""
+
+    name: str
+    reads_in_caller: bool
+
+    def connect(self) -> Any: ...
+    def tx(self, connection: Any) -> Tx: ...
+    def begin(self, connection: Any, *, write: bool) -> None: ...
+    def commit(self, connection: Any) -> None: ...
+    def rollback(self, connection: Any) -> None: ...
+    def savepoint(self, connection: Any, command: str) -> None: ...
+    def script(self, connection: Any, text: str) -> None: ...
+    def alive(self, connection: Any) -> bool: ...
+    def stream(self, sql: str, values: Any) -> Any: ...
+    def take_leadership(self) -> None: ...
+    def release_leadership(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Job:
+    body: Callable[[Tx], Any]
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class Writer:
+    """Queue and thread of one process. Start and use it inside a running event loop."""
+
+    def __init__(self, engine: Engine, on_commit: Callable[[], None]) -> None:
+        self._engine = engine
+        self._on_commit = on_commit
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._work, name="nodetill-writer", daemon=True)
+        self._thread.start()
+
+    async def run(self, body: Callable[[Tx], Any]) -> Any:
+        """Run `body` in a transaction; its result once the commit is durable, or its exception."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._jobs.put(_Job(body, future))
+        return await future
+
+    async def close(self) -> None:
+        """Finish what is queued, then end the thread."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _work(self) -> None:
+        connection: Any = None
+        closing = False
+        while not closing:
+            batch, closing = self._take()
+            for attempt in range(_TRIES):
+                try:
+                    if connection is None or not self._engine.alive(connection):
+                        connection = self._engine.connect()
+                    self._commit_together(connection, batch)
+                    break
+                except StorageError as error:
+                    self._take_back(connection)
+                    if not isinstance(error, DatabaseBusy) or attempt == _TRIES - 1:
+                        for job in batch:
+                            job.error = error
+                        break
+                    threading.Event().wait(0.05 * 2**attempt)
+            self._tell(batch)
+        if connection is not None:
+            connection.close()
+
+    def _take(self) -> tuple[list[_Job], bool]:
+        job = self._jobs.get()
+        batch: list[_Job] = []
+        while job is not None:
+            batch.append(job)
+            if len(batch) >= _BATCH or self._jobs.empty():
+                return batch, False
+            job = self._jobs.get()
+        return batch, True
+
+    def _commit_together(self, connection: Any, batch: list[_Job]) -> None:
+        if not batch:
+            return
+        self._engine.begin(connection, write=True)
+        tx = self._engine.tx(connection)
+        for job in batch:
+            job.error = None
+            self._engine.savepoint(connection, "SAVEPOINT body")
+            try:
+                job.result = job.body(tx)
+            except DatabaseBusy:
+                raise
+            except BaseException as error:  # noqa: BLE001 - handed to the caller, who awaits it
+                job.error = error
+                self._engine.savepoint(connection, "ROLLBACK TO SAVEPOINT body")
+            self._engine.savepoint(connection, "RELEASE SAVEPOINT body")
+        self._engine.commit(connection)
+
+    def _take_back(self, connection: Any) -> None:
+        if connection is None:
+            return
+        try:
+            self._engine.rollback(connection)
+        except StorageError:
+            connection.close()  # the connection itself is gone; the next try opens another
+
+    def _tell(self, batch: list[_Job]) -> None:
+        if batch and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._resolve, batch)
+
+    def _resolve(self, batch: list[_Job]) -> None:
+        for job in batch:
+            if job.future.done():
+                continue  # the caller went away; its work is committed all the same
+            if job.error is not None:
+                job.future.set_exception(job.error)
+            else:
+                job.future.set_result(job.result)
+        self._on_commit()
