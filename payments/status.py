@@ -10,7 +10,7 @@ from payments.model import ExcessPolicy, Flag, LatePolicy, Status, Terms
 
 @dataclass(frozen=True, slots=True)
 class PaymentState:
-    """Where a payment stands at a tip. All amounts in satoshi, `credits_due` in credits.
+    """Where a payment stands at a tip. All amounts in satoshi.
 
     `wake_height` is the height at which the next block may change something although no new fact
     arrives (a threshold of confirmations is crossed); None when only a new fact can.
@@ -25,7 +25,6 @@ class PaymentState:
     tx_hash: str | None
     detected_at: int | None
     failure_reason: str | None
-    credits_due: int
     wake_height: int | None
 
 
@@ -109,7 +108,6 @@ def state_of(facts: Facts, tip_height: int) -> PaymentState:
         tx_hash=first.outpoint.txid if first else None,
         detected_at=min((o.first_seen for o in facts.outputs), default=None),
         failure_reason=reason,
-        credits_due=credits_due,
         wake_height=_wake_height(facts, live, status, confirmations, tip_height),
     )
 

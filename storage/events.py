@@ -1,0 +1,51 @@
+"""Events and their outbox rows, written in the transaction of the change they tell of."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+from payments.events import EventType
+from storage.tx import Row, Tx
+
+
+def append(
+    tx: Tx, kind: EventType, data: dict[str, Any], now: int, *, payment_number: int | None, sequence: int
+) -> int:
+    """Write one event with its outbox rows; its number in the feed."""
+    row = tx.one(
+        "INSERT INTO event (uid, type, payment_number, sequence, created_at, data)"
+        " VALUES (:uid, :type, :payment_number, :sequence, :now, :data) RETURNING id",
+        uid=f"evt_{secrets.token_hex(16)}",
+        type=kind.value,
+        payment_number=payment_number,
+        sequence=sequence,
+        now=now,
+        data=json.dumps(data, separators=(",", ":")),
+    )
+    assert row is not None  # noqa: S101 - RETURNING always answers
+    for endpoint, wanted in tx.context.endpoints:
+        if not wanted or kind.value in wanted:
+            tx.execute(
+                "INSERT INTO outbox (event_id, endpoint, state, due_at) VALUES (:event, :endpoint, 'due', :now)",
+                event=row["id"],
+                endpoint=endpoint,
+                now=now,
+            )
+    return int(row["id"])
+
+
+def events_after(tx: Tx, after: int, limit: int) -> list[Row]:
+    """Events in order, from the one after `after`: rows of id, uid, type, sequence, created_at, data."""
+    return tx.all(
+        "SELECT id, uid, type, sequence, created_at, data FROM event WHERE id > :after ORDER BY id LIMIT :limit",
+        after=after,
+        limit=limit,
+    )
+
+
+def last_event_of(tx: Tx, payment_id: str) -> int:
+    """Sequence number of the newest event of a payment; 0 when there is none."""
+    row = tx.one("SELECT sequence FROM payment WHERE id = :id", id=payment_id)
+    return 0 if row is None else int(row["sequence"])

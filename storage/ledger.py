@@ -1,0 +1,176 @@
+"""The ledger: transfers with their lines, append-only, each outpoint booked at most once at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from payments.events import EventType
+from payments.ledger import Account, AccountKind, Transfer, TransferKind, Unit, transfers_due
+from payments.model import OutPoint, Status
+from payments.record import PaymentRecord
+from storage.credits import entry_view
+from storage.evaluation import evaluate
+from storage.events import append
+from storage.records import fresh_facts, payment_by_number, tip_height
+from storage.tx import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What booking did to a payment: `credits` is the difference on the user's account."""
+
+    payment: PaymentRecord
+    credits: int
+    before: Status
+
+
+def bookings_due(tx: Tx, limit: int = 200) -> list[PaymentRecord]:
+    """Payments whose ledger entries do not agree with the facts at this tip."""
+    rows = tx.all(
+        "SELECT number FROM payment WHERE booking_due = 1 AND unsettled = 0 ORDER BY number LIMIT :limit",
+        limit=limit,
+    )
+    return [payment_by_number(tx, row["number"]) for row in rows]
+
+
+def book(tx: Tx, number: int, evidence: Mapping[OutPoint, dict[str, Any]], now: int) -> Booking | None:
+    """Bring the ledger level with the facts of one payment, and its state with the ledger.
+
+    `evidence` holds for each outpoint what the node answered when it was asked about it just now;
+    a deposit without evidence is left for the next pass. Runs again without effect.
+    """
+    row = tx.one("SELECT * FROM payment WHERE number = :number", number=number)
+    if row is None or row["unsettled"]:
+        return None
+    facts, height = fresh_facts(tx, row), tip_height(tx)
+    due = transfers_due(facts, row["user_id"], height)
+    if any(t.kind is TransferKind.DEPOSIT and t.outpoint not in evidence for t in due):
+        return None
+    for transfer in due:
+        proof = {"tip_height": height, "confirmations_required": facts.terms.confirmations_required}
+        proof |= evidence.get(transfer.outpoint, {}) if transfer.outpoint else {}
+        _post_for_payment(tx, number, row["user_id"], transfer, proof, now)
+    credits = sum(transfer.credits for transfer in due)
+    evaluate(tx, [number], now)
+    return Booking(payment_by_number(tx, number), credits, Status(row["status"]))
+
+
+def _post_for_payment(
+    tx: Tx, number: int, user_id: str, transfer: Transfer, evidence: dict[str, Any], now: int
+) -> None:
+    post(tx, transfer, evidence, now, payment_number=number, user_id=user_id)
+    outpoint = transfer.outpoint
+    if outpoint is not None and transfer.kind is not TransferKind.ADJUSTMENT:
+        tx.execute(
+            "UPDATE output SET booked = :booked WHERE txid = :txid AND vout = :vout",
+            booked=int(transfer.kind is TransferKind.DEPOSIT),
+            txid=outpoint.txid,
+            vout=outpoint.vout,
+        )
+    if transfer.credits:
+        tx.execute(
+            "UPDATE payment SET credits_posted = credits_posted + :credits, sequence = sequence + 1,"
+            " ever_credited = CASE WHEN :credits > 0 THEN 1 ELSE ever_credited END WHERE number = :number",
+            credits=transfer.credits,
+            number=number,
+        )
+        row = tx.one("SELECT sequence FROM payment WHERE number = :number", number=number)
+        kind = EventType.CREDITS_ADDED if transfer.credits > 0 else EventType.CREDITS_REVERSED
+        entry = entry_view(tx, user_id)
+        append(tx, kind, entry, now, payment_number=number, sequence=row["sequence"] if row else 0)
+
+
+def post(
+    tx: Tx,
+    transfer: Transfer,
+    evidence: dict[str, Any],
+    now: int,
+    *,
+    payment_number: int | None = None,
+    user_id: str | None = None,
+    reference: str | None = None,
+) -> int:
+    """Write one transfer. Raises `AlreadyThere` when its outpoint (or reference) was booked already."""
+    outpoint = transfer.outpoint
+    row = tx.one(
+        "INSERT INTO transfer (kind, payment_number, txid, vout, epoch, user_id, reference, credits,"
+        " evidence, created_at) VALUES (:kind, :payment, :txid, :vout, :epoch, :user_id, :reference,"
+        " :credits, :evidence, :now) RETURNING id",
+        kind=transfer.kind.value,
+        payment=payment_number,
+        txid=outpoint.txid if outpoint else None,
+        vout=outpoint.vout if outpoint else None,
+        epoch=_epoch(tx, transfer.kind, outpoint) if outpoint else 0,
+        user_id=user_id,
+        reference=reference,
+        credits=transfer.credits,
+        evidence=json.dumps(evidence, separators=(",", ":"), sort_keys=True),
+        now=now,
+    )
+    assert row is not None  # noqa: S101 - RETURNING always answers
+    for line in transfer.lines:
+        after = _add(tx, line.account, line.delta)
+        tx.execute(
+            "INSERT INTO transfer_line (transfer_id, account_id, delta, balance_after)"
+            " SELECT :transfer, id, :delta, :after FROM account"
+            " WHERE kind = :kind AND unit = :unit AND owner = :owner",
+            transfer=row["id"],
+            delta=line.delta,
+            after=after,
+            kind=line.account.kind.value,
+            unit=line.account.unit.value,
+            owner=line.account.owner,
+        )
+    return int(row["id"])
+
+
+def _epoch(tx: Tx, kind: TransferKind, outpoint: OutPoint) -> int:
+    """How often the outpoint was taken back (for a deposit) or booked before (for a reversal).
+
+    A second deposit without a reversal between them meets the first one's unique key.
+    """
+    counted = {TransferKind.DEPOSIT: TransferKind.REVERSAL, TransferKind.REVERSAL: TransferKind.DEPOSIT}
+    row = tx.one(
+        "SELECT count(*) AS times FROM transfer WHERE kind = :kind AND txid = :txid AND vout = :vout",
+        kind=counted.get(kind, kind).value,
+        txid=outpoint.txid,
+        vout=outpoint.vout,
+    )
+    times = int(row["times"]) if row else 0
+    return 0 if kind is TransferKind.FORWARD else times
+
+
+def _add(tx: Tx, account: Account, delta: int) -> int:
+    row = tx.one(
+        "INSERT INTO account (kind, unit, owner, balance) VALUES (:kind, :unit, :owner, :delta)"
+        " ON CONFLICT (kind, unit, owner) DO UPDATE SET balance = account.balance + excluded.balance"
+        " RETURNING balance",
+        kind=account.kind.value,
+        unit=account.unit.value,
+        owner=account.owner,
+        delta=delta,
+    )
+    assert row is not None  # noqa: S101 - RETURNING always answers
+    return int(row["balance"])
+
+
+def balance(tx: Tx, account: Account) -> int:
+    """Balance of an account; 0 for one that was never used."""
+    row = tx.one(
+        "SELECT balance FROM account WHERE kind = :kind AND unit = :unit AND owner = :owner",
+        kind=account.kind.value,
+        unit=account.unit.value,
+        owner=account.owner,
+    )
+    return int(row["balance"]) if row else 0
+
+
+def user_account(user_id: str) -> Account:
+    return Account(AccountKind.USER, Unit.CREDIT, user_id)
+
+
+def till_account() -> Account:
+    return Account(AccountKind.TILL, Unit.SAT)
