@@ -1,0 +1,89 @@
+"""Questions to a private node: by RPC, and by bitcoin-cli as a person would type them."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import subprocess
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+
+class NodeError(RuntimeError):
+    """bitcoind answered with an error: its `code` (RPC help) and its words."""
+
+    def __init__(self, method: str, code: int, message: str) -> None:
+        super().__init__(f"{method}: {message} (code {code})")
+        self.method, self.code, self.message = method, code, message
+
+
+class NodeRpc:
+    """Calls on fresh connections, so it is safe from any thread and heals after a restart."""
+
+    def __init__(self, bitcoin_cli: Path, datadir: Path, rpc_port: int) -> None:
+        self._bitcoin_cli, self.datadir, self.rpc_port = bitcoin_cli, datadir, rpc_port
+
+    @property
+    def rpc_url(self) -> str:
+        return f"http://127.0.0.1:{self.rpc_port}"
+
+    @property
+    def cookie_file(self) -> Path:
+        """`__cookie__:secret`, written anew at every start of the node."""
+        return self.datadir / "regtest" / ".cookie"
+
+    def rpc(
+        self, method: str, *params: object, wallet: str | None = None, timeout: float = 60.0, **named: object
+    ) -> Any:
+        """One call on a fresh connection; decimals come back as `Decimal`. Raises `NodeError`, `OSError`.
+
+        Positional and named parameters may be mixed. `Decimal` goes out as a string, which
+        bitcoind reads exactly.
+        """
+        arguments: object = {"args": params, **named} if named else params
+        body = json.dumps({"jsonrpc": "1.0", "id": 1, "method": method, "params": arguments}, default=_plain)
+        login = base64.b64encode(self.cookie_file.read_bytes()).decode()
+        connection = http.client.HTTPConnection("127.0.0.1", self.rpc_port, timeout=timeout)
+        try:
+            path = "/" if wallet is None else f"/wallet/{wallet}"
+            connection.request(
+                "POST", path, body, {"Authorization": f"Basic {login}", "Content-Type": "application/json"}
+            )
+            response = connection.getresponse()
+            text = response.read()
+        finally:
+            connection.close()
+        if not text.startswith(b"{"):
+            raise NodeError(method, response.status, text.decode("utf-8", "replace") or response.reason)
+        answer = json.loads(text, parse_float=Decimal)
+        if answer["error"] is not None:
+            raise NodeError(method, answer["error"]["code"], answer["error"]["message"])
+        return answer["result"]
+
+    def cli(self, *args: str) -> Any:
+        """`bitcoin-cli ARGS…` as a person would type it: parsed JSON, or the plain text. Raises `NodeError`."""
+        command = [
+            str(self._bitcoin_cli),
+            "-regtest",
+            f"-datadir={self.datadir}",
+            f"-rpcport={self.rpc_port}",
+            *args,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+        if done.returncode:
+            raise NodeError(" ".join(args), done.returncode, done.stderr.strip())
+        with contextlib.suppress(json.JSONDecodeError):
+            return json.loads(done.stdout, parse_float=Decimal)
+        return done.stdout.strip()
+
+
+def _plain(value: object) -> str:
+    """What JSON has no word for. bitcoind reads amounts from strings too, and exactly."""
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, bytes):
+        return value.hex()
+    raise TypeError(f"{type(value).__name__} cannot be sent to bitcoind")
