@@ -87,15 +87,16 @@ def open_signer(key_at: Callable[[int], bytes]) -> Signer:
     try:
         from node_watcher.signer_bit import BitSigner  # noqa: PLC0415 - heavy, and forwarding's alone
     except ImportError as error:
-        raise SignerUnavailable(_unavailable_sentence(error)) from error
+        raise SignerUnavailable(unavailable_sentence(error, sys.version_info[:2])) from error
     return BitSigner(key_at)
 
 
-def _unavailable_sentence(error: ImportError) -> str:
-    if sys.version_info >= (3, 14):
+def unavailable_sentence(error: ImportError, python: tuple[int, int]) -> str:
+    """What somebody on this version of Python can do about it."""
+    if python >= (3, 14):
         return (
             f"forwarding mode signs with the package bit, which cannot be installed on Python"
-            f" {sys.version_info.major}.{sys.version_info.minor} yet: run nodetill with Python 3.13,"
+            f" {python[0]}.{python[1]} yet: run nodetill with Python 3.13,"
             " or use watch-only mode (set wallet.descriptor instead of wallet.seed_file)"
         )
     return (
@@ -108,7 +109,7 @@ def _unavailable_sentence(error: ImportError) -> str:
 def estimate_vsize(n_inputs: int, destination_script: bytes) -> int:
     """Virtual bytes of a sweep, never too few: each signature is counted at its longest.
 
-    The signed transaction is at most one quarter of a byte an input smaller (BIP141).
+    A signature is mostly a byte shorter or not at all, a quarter of a virtual byte (BIP141).
     """
     output = 8 + _varint_size(len(destination_script)) + len(destination_script)
     base = 4 + _varint_size(n_inputs) + 41 * n_inputs + 1 + output + 4

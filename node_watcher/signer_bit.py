@@ -85,7 +85,7 @@ def sign_native(tx: TxObj, keyed_inputs: Iterable[tuple[bytes, SweepInput]]) -> 
         if given.script_pubkey is not None and given.script_pubkey != program:
             raise SigningFailed(
                 f"key {given.key_index} does not fit output {given.outpoint.txid}:{given.outpoint.vout}"
-                " : the seed file is not the one its address was made from"
+                ": the seed file is not the one its address was made from"
             )
         nested = b"\xa9\x14" + hash160(program) + b"\x87"
         unspent = Unspent(

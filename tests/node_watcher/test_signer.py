@@ -1,0 +1,258 @@
+"""The signer: exact fee, real signatures that a real node accepts, and not one socket opened."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from bit.transaction import deserialize
+
+from node_watcher.seed import Seed
+from node_watcher.signer import (
+    SignedTx,
+    Signer,
+    SigningFailed,
+    SweepInput,
+    SweepRefused,
+    dust_limit,
+    estimate_vsize,
+    open_signer,
+    unavailable_sentence,
+)
+from node_watcher.signer_bit import BitSigner, sign_native
+from payments.address import script_pubkey
+from payments.descriptor import RangedDescriptor
+from payments.keys import sec_of_secret, seed_of
+from payments.model import OutPoint
+
+if TYPE_CHECKING:
+    from regtest.node import RegtestNode
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED = Seed(seed_of("zoo " * 11 + "wrong"))
+WALLET = RangedDescriptor.parse(SEED.account_descriptor("regtest"), "regtest")
+P2WPKH = b"\x00\x14" + bytes(20)
+P2TR = b"\x51\x20" + bytes(32)
+P2WSH = b"\x00\x20" + bytes(32)
+P2PKH = b"\x76\xa9\x14" + bytes(20) + b"\x88\xac"
+P2SH = b"\xa9\x14" + bytes(20) + b"\x87"
+
+
+def signer() -> Signer:
+    return open_signer(lambda index: SEED.private_key("regtest", index))
+
+
+def coin(number: int, value_sat: int = 100_000, key_index: int = 0) -> SweepInput:
+    return SweepInput(OutPoint(f"{number:064x}", number), value_sat, key_index)
+
+
+def test_bip143_native_p2wpkh_vector() -> None:
+    """The second input of the BIP's first example; its first is P2PK, which is not our affair."""
+    unsigned = (
+        "0100000002fff7f7881a8099afa6940d42d1e7f6362bec38171ea3edf433541db4e4ad969f0000000000eeffffffef51e1b8"
+        "04cc89d182d279655c3aa89e815b1b309fe287d9b2b55d57b90ec68a0100000000ffffffff02202cb206000000001976a914"
+        "8280b37df378db99f66f85c95a783a76ac7a6d5988ac9093510d000000001976a9143bde42dbee7e4dbe6a21b2d50ce2f016"
+        "7faa815988ac11000000"
+    )
+    tx = deserialize(unsigned)
+    outpoint = OutPoint("8ac60eb9575db5b2d987e29f301b5b819ea83a5c6579d282d189cc04b8e151ef", 1)
+    secret = bytes.fromhex("619c335025c7f4012e556c2a58b2506e30b8511b53ade95ea316fd8c3286feb9")
+    sign_native(tx, [(secret, SweepInput(outpoint, 600_000_000, 0))])
+    assert tx.TxIn[1].script_sig == b""
+    assert tx.TxIn[1].witness.hex() == (
+        "02"
+        "47304402203609e17b84f6a7d30c80bfa610b5b4542f32a8a0d5447a12fb1366d7f01cc44a0220573a954c45183315"
+        "61406f90300e8f3358f51928d43c212a8caed02de67eebee01"
+        "21025476c2e83188368da1ff3e292e7acafcdb3566bb0ad253f62fc70f07aeee6357"
+    )
+
+
+def test_the_fee_is_exact_and_the_figures_are_measured() -> None:
+    inputs = [coin(1, 50_000, 0), coin(2, 60_000, 3), coin(3, 70_000, 0)]
+    signed = signer().sign_sweep(inputs, P2WPKH, 1_234, 800)
+    tx = deserialize(signed.hex)
+    assert [int.from_bytes(output.amount, "little") for output in tx.TxOut] == [180_000 - 1_234]
+    assert tx.TxOut[0].script_pubkey == P2WPKH
+    assert signed.fee_sat == 1_234
+    assert signed.raw.hex() == signed.hex
+    assert tx.version == b"\x02\x00\x00\x00"
+    assert tx.locktime == (800).to_bytes(4, "little")
+    assert {entry.sequence for entry in tx.TxIn} == {b"\xfd\xff\xff\xff"}
+    assert [entry.script_sig for entry in tx.TxIn] == [b""] * 3
+    for entry, given in zip(tx.TxIn, inputs, strict=True):
+        assert entry.witness.endswith(sec_of_secret(SEED.private_key("regtest", given.key_index)))
+        assert entry.txid[::-1].hex() == given.outpoint.txid
+
+
+@pytest.mark.parametrize("script", [P2WPKH, P2WSH, P2TR, P2PKH, P2SH])
+@pytest.mark.parametrize("count", [1, 2, 252, 253])
+def test_the_estimate_is_never_too_small(script: bytes, count: int) -> None:
+    signed = signer().sign_sweep([coin(n + 1, key_index=n % 3) for n in range(count)], script, 500, 1)
+    estimate = estimate_vsize(count, script)
+    assert 0 <= estimate - signed.vsize <= 1 + count // 4
+
+
+def test_dust_limits_are_those_of_the_nodes() -> None:
+    limits = [dust_limit(script) for script in (P2WPKH, P2WSH, P2TR, P2PKH, P2SH)]
+    assert limits == [294, 330, 330, 546, 540]
+
+
+def test_the_smallest_sweep_is_signed_and_one_satoshi_less_is_not() -> None:
+    assert signer().sign_sweep([coin(1, 1_000)], P2WPKH, 1_000 - 294, 1).fee_sat == 706
+    with pytest.raises(SweepRefused, match="294"):
+        signer().sign_sweep([coin(1, 1_000)], P2WPKH, 1_000 - 293, 1)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "script", "fee_sat", "locktime", "words"),
+    [
+        ([], P2WPKH, 100, 1, "at least one"),
+        ([coin(1), coin(1)], P2WPKH, 100, 1, "twice"),
+        ([coin(1, 0)], P2WPKH, 100, 1, "no positive value"),
+        ([coin(1)], b"", 100, 1, "empty script"),
+        ([coin(1)], P2WPKH, 100_000, 1, "leaves nothing"),
+        ([coin(1)], P2WPKH, 200_000, 1, "leaves nothing"),
+        ([coin(1)], P2WPKH, -1, 1, "leaves nothing"),
+        ([coin(1)], P2WPKH, 100, -1, "block height"),
+        ([coin(1)], P2WPKH, 100, 1_700_000_000, "block height"),
+        ([coin(1, 2_100_000_000_000_001)], P2WPKH, 100, 1, "21 million"),
+        ([coin(n) for n in range(1, 1_500)], P2WPKH, 100, 1, "several transactions"),
+    ],
+)
+def test_a_senseless_sweep_is_refused(
+    inputs: list[SweepInput], script: bytes, fee_sat: int, locktime: int, words: str
+) -> None:
+    with pytest.raises(SweepRefused, match=words):
+        signer().sign_sweep(inputs, script, fee_sat, locktime)
+
+
+def test_a_key_that_does_not_fit_is_refused() -> None:
+    right = coin(1, key_index=5)._replace(script_pubkey=WALLET.script_pubkey(5))
+    assert signer().sign_sweep([right], P2WPKH, 500, 1).txid
+    with pytest.raises(SigningFailed, match="does not fit"):
+        signer().sign_sweep([right._replace(key_index=6)], P2WPKH, 500, 1)
+
+
+def test_an_input_that_is_not_in_the_transaction_is_noticed() -> None:
+    tx = deserialize(signer().sign_sweep([coin(1)], P2WPKH, 500, 1).hex)
+    with pytest.raises(SigningFailed, match="without a signature"):
+        sign_native(tx, [(SEED.private_key("regtest", 0), coin(2))])
+
+
+def test_a_signer_shows_no_keys() -> None:
+    assert repr(BitSigner(lambda index: SEED.private_key("regtest", index))) == "BitSigner()"
+
+
+def run_python(script: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603 - our own interpreter
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+SIGN_OFFLINE = """
+import logging, socket, sys
+seen = []
+def watch(event, arguments):
+    if event.startswith("socket."):
+        seen.append((event, arguments))
+sys.addaudithook(watch)
+
+from node_watcher.signer import SweepInput, open_signer
+from payments.model import OutPoint
+assert "bit" not in sys.modules, "bit must be imported only when it is needed"
+signer = open_signer(lambda index: bytes(31) + bytes((index + 1,)))
+assert "bit" in sys.modules
+# urllib3, which bit imports, binds a socket to ::1 to learn whether there is IPv6. It calls nobody.
+strange = [entry for entry in seen if entry[0] not in ("socket.__new__", "socket.bind")]
+assert not strange, strange
+assert all(entry[1][1] == ("::1", 0) for entry in seen if entry[0] == "socket.bind"), seen
+
+seen.clear()
+inputs = [SweepInput(OutPoint("%064x" % n, n), 100_000, n) for n in range(1, 4)]
+signer.sign_sweep(inputs, b"\\x00\\x14" + bytes(20), 500, 800)
+assert not seen, seen
+assert not logging.getLogger().handlers, "bit put a handler on the root logger"
+socket.socket().close()
+assert seen, "the watch itself must work"
+print("signed")
+"""
+
+
+def test_signing_opens_no_socket_and_installs_no_log_handler() -> None:
+    done = run_python(SIGN_OFFLINE)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "signed\n"
+    assert done.stderr == ""
+
+
+def test_without_bit_the_sentence_says_what_to_do() -> None:
+    done = run_python(
+        "import sys; sys.modules['bit'] = None\n"
+        "from node_watcher.signer import SignerUnavailable, open_signer\n"
+        "try: open_signer(bytes)\n"
+        "except SignerUnavailable as error: print(error)"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "watch-only mode (set wallet.descriptor" in done.stdout
+
+
+def test_on_python_3_14_the_sentence_names_3_13() -> None:
+    sentence = unavailable_sentence(ImportError("No module named 'bit'"), (3, 14))
+    assert "Python 3.14" in sentence
+    assert "run nodetill with Python 3.13" in sentence
+
+
+def fund(node: RegtestNode, indexes: list[int], value_sat: int) -> list[SweepInput]:
+    """Really pay the receive addresses with these numbers, one block deep."""
+    inputs = []
+    for index in indexes:
+        script, address = WALLET.derive(index)
+        txid = node.pay(address, value_sat)
+        outputs = node.rpc("getrawtransaction", txid, True)["vout"]
+        vout = next(out["n"] for out in outputs if out["scriptPubKey"]["hex"] == script.hex())
+        inputs.append(SweepInput(OutPoint(txid, vout), value_sat, index, script))
+    node.mine(1)
+    return inputs
+
+
+@pytest.mark.parametrize("kind", ["bech32", "bech32m", "legacy", "p2sh-segwit"])
+def test_the_node_accepts_and_mines_a_sweep(node: RegtestNode, kind: str) -> None:
+    destination = node.rpc("getnewaddress", "", kind, wallet="payer")
+    script = script_pubkey(destination, "regtest")
+    inputs = fund(node, [11, 12, 11], 70_000)
+    fee_sat = 2 * estimate_vsize(len(inputs), script)
+    signed = signer().sign_sweep(inputs, script, fee_sat, node.height)
+
+    (verdict,) = node.rpc("testmempoolaccept", [signed.hex])
+    assert verdict["allowed"], verdict
+    assert (verdict["txid"], verdict["vsize"]) == (signed.txid, signed.vsize)
+    assert int(verdict["fees"]["base"].scaleb(8)) == fee_sat
+    assert node.rpc("sendrawtransaction", signed.hex) == signed.txid
+    node.mine(1)
+    seen = node.rpc("gettransaction", signed.txid, wallet="payer")
+    assert seen["confirmations"] == 1
+    assert int(seen["amount"].scaleb(8)) == 3 * 70_000 - fee_sat
+
+
+def test_a_dearer_sweep_replaces_the_first(node: RegtestNode) -> None:
+    script = script_pubkey(node.rpc("getnewaddress", "", "bech32m", wallet="payer"), "regtest")
+    inputs = fund(node, [20], 90_000)
+    first = signer().sign_sweep(inputs, script, 300, node.height)
+    node.rpc("sendrawtransaction", first.hex)
+    second: SignedTx = signer().sign_sweep(inputs, script, 1_500, node.height)
+    node.rpc("sendrawtransaction", second.hex)
+    assert node.rpc("getrawmempool") == [second.txid]
+    node.mine(1)
+
+
+def test_a_sweep_with_a_wrong_key_is_not_accepted_by_the_node(node: RegtestNode) -> None:
+    """Without the script in hand the key cannot be checked; the node does it."""
+    (funded,) = fund(node, [30], 90_000)
+    wrong = funded._replace(key_index=31, script_pubkey=None)
+    signed = signer().sign_sweep([wrong], P2WPKH, 500, node.height)
+    (verdict,) = node.rpc("testmempoolaccept", [signed.hex])
+    assert not verdict["allowed"]
