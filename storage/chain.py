@@ -59,8 +59,8 @@ def disconnect(tx: Tx, block: BlockId, parent_hash: str) -> None:
     _expect(tx, block)
     tx.execute("UPDATE block SET active = 0 WHERE hash = :hash", hash=block.hash)
     tx.execute(
-        "UPDATE incoming_tx SET in_mempool = 1"
-        " WHERE coinbase = 0 AND txid IN (SELECT txid FROM block_tx WHERE block_hash = :hash)",
+        "UPDATE incoming_tx SET mined = 0, in_mempool = 1 - coinbase"
+        " WHERE txid IN (SELECT txid FROM block_tx WHERE block_hash = :hash)",
         hash=block.hash,
     )
     tx.execute(
@@ -82,3 +82,15 @@ def _move(tx: Tx, block: BlockId) -> None:
         height=block.height,
         hash=block.hash,
     )
+
+
+def first_payment_at(tx: Tx) -> int | None:
+    """When the oldest payment was created, in milliseconds; None while there is none."""
+    row = tx.one("SELECT min(created_at) AS first FROM payment")
+    return None if row is None else row["first"]
+
+
+def active_hash(tx: Tx, height: int) -> str | None:
+    """Hash of the block that we hold to be active at a height."""
+    row = tx.one("SELECT hash FROM block WHERE height = :height AND active = 1", height=height)
+    return None if row is None else str(row["hash"])

@@ -30,7 +30,10 @@ def remember_mined(tx: Tx, mined: IncomingTx, block_hash: str, block_time: int, 
     touched = _replace_conflicts(tx, mined)
     if mined.outputs:
         touched |= _remember(tx, mined, paid_at=min(now, block_time), now=now)
-        tx.execute("UPDATE incoming_tx SET in_mempool = 0, replaced_by = NULL WHERE txid = :txid", txid=mined.txid)
+        tx.execute(
+            "UPDATE incoming_tx SET in_mempool = 0, mined = 1, replaced_by = NULL WHERE txid = :txid",
+            txid=mined.txid,
+        )
     ours = mined.outputs or tx.one("SELECT 1 AS ours FROM sweep WHERE txid = :txid", txid=mined.txid)
     if ours:
         tx.execute(
@@ -68,6 +71,11 @@ def in_mempool(tx: Tx) -> list[str]:
     return [row["txid"] for row in tx.all("SELECT txid FROM incoming_tx WHERE in_mempool = 1")]
 
 
+def gone(tx: Tx) -> list[str]:
+    """Txids that paid us and are now neither in the mempool nor in the active chain."""
+    return [row["txid"] for row in tx.all("SELECT txid FROM incoming_tx WHERE in_mempool = 0 AND mined = 0")]
+
+
 def prevouts_of(tx: Tx, txid: str) -> list[OutPoint]:
     rows = tx.all("SELECT prev_txid, prev_vout FROM incoming_prevout WHERE txid = :txid", txid=txid)
     return [OutPoint(row["prev_txid"], row["prev_vout"]) for row in rows]
@@ -80,12 +88,8 @@ def payments_of(tx: Tx, txid: str) -> set[int]:
 
 
 def _in_active_block(tx: Tx, txid: str) -> bool:
-    found = tx.one(
-        "SELECT 1 AS found FROM block_tx l JOIN block b ON b.hash = l.block_hash"
-        " WHERE l.txid = :txid AND b.active = 1",
-        txid=txid,
-    )
-    return found is not None
+    row = tx.one("SELECT mined FROM incoming_tx WHERE txid = :txid", txid=txid)
+    return row is not None and bool(row["mined"])
 
 
 def _remember(tx: Tx, seen: IncomingTx, *, paid_at: int, now: int) -> set[int]:

@@ -95,9 +95,11 @@ CREATE TABLE incoming_tx (
     coinbase INTEGER NOT NULL CHECK (coinbase IN (0, 1)),
     first_seen INTEGER NOT NULL,
     in_mempool INTEGER NOT NULL CHECK (in_mempool IN (0, 1)),
+    mined INTEGER NOT NULL DEFAULT 0 CHECK (mined IN (0, 1)),
     replaced_by TEXT
 ) STRICT;
 CREATE INDEX incoming_in_mempool ON incoming_tx (txid) WHERE in_mempool = 1;
+CREATE INDEX incoming_gone ON incoming_tx (txid) WHERE in_mempool = 0 AND mined = 0;
 
 CREATE TABLE incoming_prevout (
     txid TEXT NOT NULL REFERENCES incoming_tx (txid),
@@ -209,6 +211,8 @@ CREATE TABLE idempotency (
     created_at INTEGER NOT NULL,
     PRIMARY KEY (caller, key)
 ) STRICT;
+
+CREATE INDEX idempotency_age ON idempotency (created_at);
 
 CREATE TABLE api_key (
     id TEXT NOT NULL PRIMARY KEY,

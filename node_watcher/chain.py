@@ -1,0 +1,106 @@
+"""The one chain loop: new block, reorganisation, restart and a node far ahead are the same walk."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from node_watcher.blocks import BlockSource
+from node_watcher.changes import tell
+from node_watcher.clock import now_ms
+from node_watcher.rpc import Rpc, RpcError
+from node_watcher.watchlist import Watchlist
+from payments.block import match_block
+from payments.chain import AtTip, Connect, Disconnect, HeaderAnswer, NodeBehind, next_step
+from payments.model import BlockId
+from storage import chain as stored
+from storage.database import Database
+
+log = logging.getLogger("nodetill")
+_NOT_FOUND = -5
+_EARLIEST_MARGIN_MS = 2 * 3600 * 1000
+_PROGRESS_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """Where a walk ended. `behind` means that the node does not know our cursor: nothing was undone."""
+
+    tip: BlockId
+    connected: int = 0
+    disconnected: int = 0
+    behind: bool = False
+
+
+class ChainFollower:
+    """Walks the cursor in the database to the node's tip."""
+
+    def __init__(self, rpc: Rpc, blocks: BlockSource, database: Database, watchlist: Watchlist) -> None:
+        self._rpc = rpc
+        self._blocks = blocks
+        self._database = database
+        self._watchlist = watchlist
+
+    async def follow(self, told: Callable[[BlockId], None] = lambda block: None) -> Followed:
+        """Connect and disconnect until our cursor is the node's tip. `told` hears of each new cursor."""
+        cursor = await self._database.read(stored.cursor) or await self._begin()
+        connected = disconnected = 0
+        last_word = time.monotonic()
+        while True:
+            header, parent = await self._header(cursor)
+            match next_step(cursor, header):
+                case AtTip(tip):
+                    return Followed(tip, connected, disconnected)
+                case NodeBehind():
+                    return Followed(cursor, connected, disconnected, behind=True)
+                case Connect(block_hash, height):
+                    cursor = await self._connect(BlockId(height, block_hash))
+                    connected += 1
+                case Disconnect(block):
+                    log.warning("Block %s at height %d is stale: stepping back", block.hash, block.height)
+                    await self._database.write(stored.disconnect, block, parent)
+                    cursor = BlockId(block.height - 1, parent)
+                    disconnected += 1
+            told(cursor)
+            if time.monotonic() - last_word > _PROGRESS_SECONDS:
+                log.info("Catching up with the chain: height %d", cursor.height)
+                last_word = time.monotonic()
+
+    async def _header(self, block: BlockId) -> tuple[HeaderAnswer | None, str]:
+        try:
+            header = await self._rpc.call("getblockheader", block.hash)
+        except RpcError as error:
+            if error.code == _NOT_FOUND:
+                return None, ""
+            raise
+        answer = HeaderAnswer(header["confirmations"], header.get("nextblockhash"))
+        return answer, header.get("previousblockhash", "")
+
+    async def _connect(self, block: BlockId) -> BlockId:
+        raw = await self._blocks.fetch(block.hash)
+        await self._watchlist.refresh()
+        header, mined = match_block(raw, block.height, self._watchlist.scripts, self._watchlist.prevouts)
+        changes = await self._database.write(stored.connect, header, mined, now_ms())
+        for transaction in mined:
+            self._watchlist.learn(transaction)
+        tell(changes)
+        return header.id
+
+    async def _begin(self) -> BlockId:
+        """First start: nothing in the chain so far can pay us, unless payments were created while
+        the node was away. Then begin below the first of them."""
+        tip: str = await self._rpc.call("getbestblockhash")
+        header = await self._rpc.call("getblockheader", tip)
+        earliest = await self._database.read(stored.first_payment_at)
+        while (
+            earliest is not None
+            and header["height"] > 0
+            and header["time"] * 1000 > earliest - _EARLIEST_MARGIN_MS
+        ):
+            header = await self._rpc.call("getblockheader", header["previousblockhash"])
+        begin = BlockId(header["height"], header["hash"])
+        await self._database.write(stored.begin_at, begin)
+        log.info("Watching the chain from height %d", begin.height)
+        return begin
