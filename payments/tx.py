@@ -57,9 +57,7 @@ def outpoint_of(key: bytes) -> OutPoint:
     return OutPoint(display_hash(key[:32]), int.from_bytes(key[32:], "little"))
 
 
-def match(
-    raw: bytes, scripts: Mapping[bytes, int], prevouts: Container[bytes]
-) -> IncomingTx | None:
+def match(raw: bytes, scripts: Mapping[bytes, int], prevouts: Container[bytes]) -> IncomingTx | None:
     """One raw transaction, if it pays a script of `scripts` or spends one of `prevouts`.
 
     `prevouts` holds 36-byte keys (see `outpoint_key`). The answer has all inputs, and only the
@@ -123,7 +121,7 @@ def scan(
             while left:
                 left -= 1
                 prevout = raw[pos : pos + 36]
-                if prevout in prevouts or created and prevout in created:
+                if prevout in prevouts or (created and prevout in created):
                     ours = True
                 length = raw[pos + 36]
                 if length < 253:
@@ -193,9 +191,7 @@ def _size(raw: bytes, pos: int) -> tuple[int, int]:
     return (first, pos + 1) if first < 253 else _long_size(raw, pos)
 
 
-def _read(
-    raw: bytes, start: int, scripts: Mapping[bytes, int] | None
-) -> tuple[IncomingTx, int]:
+def _read(raw: bytes, start: int, scripts: Mapping[bytes, int] | None) -> tuple[IncomingTx, int]:
     """The careful way: one transaction at `start`, and where it ends.
 
     Keeps the outputs whose script is in `scripts`, or all of them when it is None.
