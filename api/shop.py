@@ -1,0 +1,94 @@
+"""What the API is told when it is made: plain values and narrow interfaces, nothing global."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from payments.model import ExcessPolicy, LatePolicy, Package, Terms
+from storage.database import Database
+from storage.payments import Derive
+
+
+class DemoNode(Protocol):
+    """The private regtest node of the demo: pays and mines at the press of a button."""
+
+    async def pay(self, address: str, amount_sat: int) -> str:
+        """Send `amount_sat` satoshi to `address` from the demo's own wallet; the txid."""
+
+    async def mine(self, blocks: int) -> None:
+        """Mine that many blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What the shop promises about a payment. `tiers` are (above_sat, confirmations), ascending."""
+
+    confirmations_required: int = 3
+    tiers: tuple[tuple[int, int], ...] = ()
+    window_ms: int = 3_600_000
+    tolerance_sat: int = 0
+    late: LatePolicy = LatePolicy.CREDIT
+    excess: ExcessPolicy = ExcessPolicy.CREDIT
+    max_open_per_user: int = 10
+
+    def terms(self, package: Package, now: int) -> Terms:
+        """The promise for one payment made at `now` (ms)."""
+        depth = self.confirmations_required
+        for above_sat, confirmations in self.tiers:
+            if package.price_sat > above_sat:
+                depth = confirmations
+        return Terms(
+            amount_sat=package.price_sat,
+            credits=package.credits,
+            confirmations_required=depth,
+            tolerance_sat=self.tolerance_sat,
+            late=self.late,
+            excess=self.excess,
+            created_at=now,
+            expires_at=now + self.window_ms,
+        )
+
+
+def wall_clock_ms() -> int:
+    """Now, in milliseconds since the epoch (UTC)."""
+    return time.time_ns() // 1_000_000
+
+
+async def nothing_to_ask() -> None:
+    """`check_now` where no watcher runs in this process."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shop:
+    """Everything that handlers use.
+
+    `keychain_id` and `derive` give new payments their address. `check_now` asks the watcher for a
+    pass at once and returns when it is done. `public_url` has no slash at its end.
+    `stale_after_ms`: a watcher that has not reported for so long counts as dead.
+    """
+
+    database: Database
+    network: str
+    packages: tuple[Package, ...]
+    keychain_id: int
+    derive: Derive
+    public_url: str
+    offer: Offer = field(default_factory=Offer)
+    user_token_secret: str | None = field(default=None, repr=False)
+    check_now: Callable[[], Awaitable[None]] = nothing_to_ask
+    now_ms: Callable[[], int] = wall_clock_ms
+    stale_after_ms: int = 120_000
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    demo: DemoNode | None = None
+
+    def package(self, package_id: str) -> Package | None:
+        return next((package for package in self.packages if package.id == package_id), None)
+
+
+SHOP: web.AppKey[Shop] = web.AppKey("shop", Shop)
