@@ -96,9 +96,7 @@ class Seed:
         return self._master.derive(HARDENED + 84, HARDENED + coin_type, HARDENED)
 
 
-def create(
-    path: Path, passphrase: str, words: Literal[12, 24] = 12, *, scrypt_n: int = SCRYPT_N
-) -> str:
+def create(path: Path, passphrase: str, words: Literal[12, 24] = 12, *, scrypt_n: int = SCRYPT_N) -> str:
     """Make a new seed file and return its mnemonic, which the owner writes down.
 
     Raises `SeedFileExists`, `WeakPassphrase` or `SeedError`.
@@ -110,9 +108,7 @@ def create(
     return mnemonic
 
 
-def import_mnemonic(
-    path: Path, mnemonic: str, passphrase: str, *, scrypt_n: int = SCRYPT_N
-) -> None:
+def import_mnemonic(path: Path, mnemonic: str, passphrase: str, *, scrypt_n: int = SCRYPT_N) -> None:
     """Make a seed file of words that exist already. Raises `BadMnemonic` and as `create` does."""
     write_sealed(path, _checked(mnemonic), passphrase, scrypt_n)
 
@@ -128,9 +124,7 @@ def verify(path: Path, passphrase: str, mnemonic: str | None = None) -> Seed:
     Raises `MnemonicMismatch`, `BadMnemonic`, and as `open_seed` does.
     """
     stored = read_sealed(path, passphrase)
-    if mnemonic is not None and not secrets.compare_digest(
-        stored.encode(), _checked(mnemonic).encode()
-    ):
+    if mnemonic is not None and not secrets.compare_digest(stored.encode(), _checked(mnemonic).encode()):
         raise MnemonicMismatch(
             f"the words are a sound mnemonic, but not the one in {path}: look for the right paper,"
             " because these words cannot restore this till"

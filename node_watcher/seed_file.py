@@ -101,9 +101,7 @@ def read_sealed(path: Path, passphrase: str) -> str:
     if not 2 <= n <= _MAX_SCRYPT_N or n & (n - 1) or not 1 <= r <= 16 or not 1 <= p <= 16:
         raise SeedFileBroken(f"{path} has impossible scrypt parameters: restore it from your backup")
     try:
-        plain = AESGCM(_stretched(passphrase, salt, n, r, p)).decrypt(
-            nonce, sealed, _sealed_along(header)
-        )
+        plain = AESGCM(_stretched(passphrase, salt, n, r, p)).decrypt(nonce, sealed, _sealed_along(header))
     except InvalidTag:
         raise WrongPassphrase(
             f"the passphrase does not open {path}: check wallet.seed_passphrase"

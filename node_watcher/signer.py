@@ -85,7 +85,7 @@ def open_signer(key_at: Callable[[int], bytes]) -> Signer:
     Raises `SignerUnavailable` where its library is missing.
     """
     try:
-        from node_watcher.signer_bit import BitSigner  # noqa: PLC0415 - heavy, and forwarding's alone
+        from node_watcher.signer_bit import BitSigner
     except ImportError as error:
         raise SignerUnavailable(unavailable_sentence(error, sys.version_info[:2])) from error
     return BitSigner(key_at)
@@ -120,16 +120,16 @@ def estimate_vsize(n_inputs: int, destination_script: bytes) -> int:
 def dust_limit(script: bytes) -> int:
     """The least satoshi an output to this script may carry, or nodes do not relay it."""
     output = 8 + _varint_size(len(script)) + len(script)
-    witness_program = 4 <= len(script) <= 42 and script[1] == len(script) - 2 and (
-        script[0] == 0 or 0x51 <= script[0] <= 0x60
+    witness_program = (
+        4 <= len(script) <= 42
+        and script[1] == len(script) - 2
+        and (script[0] == 0 or 0x51 <= script[0] <= 0x60)
     )
     # What it would cost to spend it again, a quarter of that where the signature is witness.
     return _DUST_FEERATE * (output + (67 if witness_program else 148))
 
 
-def sweep_value(
-    inputs: Sequence[SweepInput], destination_script: bytes, fee_sat: int, locktime: int
-) -> int:
+def sweep_value(inputs: Sequence[SweepInput], destination_script: bytes, fee_sat: int, locktime: int) -> int:
     """The satoshi that arrive. Raises `SweepRefused` where the sweep makes no sense."""
     if not inputs:
         raise SweepRefused("a sweep needs at least one input")

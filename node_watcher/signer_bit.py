@@ -76,8 +76,7 @@ def sign_native(tx: TxObj, keyed_inputs: Iterable[tuple[bytes, SweepInput]]) -> 
     Raises `SigningFailed` if a key does not fit or an input stays unsigned: bit says nothing then.
     """
     place_of = {
-        OutPoint(entry.txid[::-1].hex(), int.from_bytes(entry.txindex, "little")): entry
-        for entry in tx.TxIn
+        OutPoint(entry.txid[::-1].hex(), int.from_bytes(entry.txindex, "little")): entry for entry in tx.TxIn
     }
     for secret, given in keyed_inputs:
         key = PrivateKey.from_bytes(secret)
@@ -88,9 +87,7 @@ def sign_native(tx: TxObj, keyed_inputs: Iterable[tuple[bytes, SweepInput]]) -> 
                 ": the seed file is not the one its address was made from"
             )
         nested = b"\xa9\x14" + hash160(program) + b"\x87"
-        unspent = Unspent(
-            given.value_sat, 0, nested.hex(), given.outpoint.txid, given.outpoint.vout, "p2wkh"
-        )
+        unspent = Unspent(given.value_sat, 0, nested.hex(), given.outpoint.txid, given.outpoint.vout, "p2wkh")
         sign_tx(key, tx, unspents=[unspent])
         entry = place_of.get(given.outpoint)
         if entry is None or not _is_signed(entry.witness, key.public_key):

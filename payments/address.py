@@ -59,9 +59,7 @@ def _base58_script(address: str, network: Network) -> bytes:
     except KeyFormatError:
         # Nothing longer than an address is repeated: it may be a private key, pasted by mistake.
         shown = address if len(address) <= 35 else "the text"
-        raise AddressError(
-            f"{shown} is not a Bitcoin address: a character is missing or mistyped"
-        ) from None
+        raise AddressError(f"{shown} is not a Bitcoin address: a character is missing or mistyped") from None
     if len(payload) != 21:
         raise AddressError(f"the text has {len(payload)} bytes where an address has 21")
     version, body = payload[0], payload[1:]
@@ -79,7 +77,7 @@ def address_of(script: bytes, network: str) -> str:
     """The address of an output script, bech32 in lower case. Raises `AddressError` if it has none."""
     chosen = network_of(network)
     size = len(script)
-    if size == 22 and script[:2] == b"\x00\x14" or size == 34 and script[:2] == b"\x00\x20":
+    if (size == 22 and script[:2] == b"\x00\x14") or (size == 34 and script[:2] == b"\x00\x20"):
         return encode_segwit(chosen.hrp, 0, script[2:])
     if size == 34 and script[:2] == b"\x51\x20":
         return encode_segwit(chosen.hrp, 1, script[2:])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from typing import Final
 
 SAT_PER_BTC: Final = 100_000_000
@@ -13,6 +13,9 @@ MAX_MONEY_SAT: Final = 2_100_000_000_000_000
 
 # Plain decimal notation only. [0-9] and not \d: \d would let other scripts' digits in.
 _PLAIN_DECIMAL: Final = re.compile(r"(?P<whole>[0-9]{1,8})(?:\.(?P<part>[0-9]{1,8}))?")
+
+_ONE_SAT: Final = Decimal("0.00000001")
+_EXACT: Final = Context(prec=28, traps=[Inexact])  # rounding raises instead of happening
 
 
 class AmountError(ValueError):
@@ -56,10 +59,10 @@ def sat_of(value: Decimal | int) -> int:
         raise AmountError(f"{value} is not an amount of bitcoin")
     if amount > Decimal(MAX_MONEY_SAT).scaleb(-8):
         raise AmountError(f"{value} is more than the 21 million bitcoin that can exist")
-    sat = int(amount.scaleb(8))
-    if Decimal(sat) != amount.scaleb(8):
-        raise AmountError(f"{value} has more than 8 decimals: one satoshi is the smallest amount")
-    return sat
+    try:
+        return int(amount.quantize(_ONE_SAT, context=_EXACT).scaleb(8))
+    except Inexact:
+        raise AmountError(f"{value} has more than 8 decimals: one satoshi is the smallest amount") from None
 
 
 def _checked(sat: int) -> int:

@@ -150,9 +150,7 @@ _SINGLE_SCRIPTS: Final[dict[str, Callable[[PublicNode], _ScriptAt]]] = {
 }
 
 
-def _multi_script(
-    parents: list[PublicNode], threshold: int, in_order: bool, nested: bool
-) -> _ScriptAt:
+def _multi_script(parents: list[PublicNode], threshold: int, in_order: bool, nested: bool) -> _ScriptAt:
     def script_at(index: int) -> bytes:
         keys = [parent.child_sec(index) for parent in parents]
         if in_order:  # sortedmulti: BIP67's order

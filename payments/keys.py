@@ -77,15 +77,19 @@ class ExtendedKey(NamedTuple):
 
 def parse_extended_public_key(text: str) -> ExtendedKey:
     """Read xpub, tpub or a SLIP-132 cousin. Raises `KeyFormatError`, also for private keys."""
-    try:
-        key = bip32.HDKey.from_string(text)
-    except Exception as error:  # noqa: BLE001 - embit raises anything from KeyError to its own
-        raise KeyFormatError(
-            "the extended key cannot be read: a character is missing or mistyped"
-        ) from error
-    if key.is_private:
+    payload = base58check_decode(text)
+    # 4 version, 1 depth, 4 parent fingerprint, 4 child number, 32 chain code, 33 key (BIP32).
+    if len(payload) != 78:
+        raise KeyFormatError("the extended key is too short or too long")
+    if payload[45] == 0:
         raise KeyFormatError("the extended key is private where a public one is expected")
-    return ExtendedKey(bytes(key.version), PublicNode(bytes(key.key._point), bytes(key.chain_code)))
+    if payload[4] == 0 and any(payload[5:13]):
+        raise KeyFormatError("the extended key calls itself a master key and yet names a parent")
+    try:
+        point: bytes = secp256k1.ec_pubkey_parse(payload[45:])
+    except ValueError as error:
+        raise KeyFormatError("the extended key holds no point of the curve") from error
+    return ExtendedKey(payload[:4], PublicNode(point, payload[13:45]))
 
 
 def with_version(extended_key: str, version: bytes) -> str:
@@ -122,7 +126,7 @@ def base58check_decode(text: str) -> bytes:
     try:
         payload: bytes = base58.decode_check(text)
     except ValueError as error:
-        raise KeyFormatError("the base58 checksum is wrong") from error
+        raise KeyFormatError("a character is missing or mistyped (its checksum is wrong)") from error
     return payload
 
 

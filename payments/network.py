@@ -30,9 +30,7 @@ _TEST_XPRV: Final = bytes.fromhex("04358394")
 NETWORKS: Final = {
     network.name: network
     for network in (
-        Network(
-            "main", "bc", 0x00, 0x05, bytes.fromhex("0488b21e"), bytes.fromhex("0488ade4"), 0
-        ),
+        Network("main", "bc", 0x00, 0x05, bytes.fromhex("0488b21e"), bytes.fromhex("0488ade4"), 0),
         Network("testnet4", "tb", 0x6F, 0xC4, _TEST_XPUB, _TEST_XPRV, 1),
         Network("signet", "tb", 0x6F, 0xC4, _TEST_XPUB, _TEST_XPRV, 1),
         Network("regtest", "bcrt", 0x6F, 0xC4, _TEST_XPUB, _TEST_XPRV, 1),

@@ -173,9 +173,10 @@ def altered(body: dict[str, Any], where: str, value: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("where", "value"),
     [
-        ("format", "other"), ("format", None), ("version", 2), ("version", None), ("kdf", None), ("kdf", 5),
-        ("kdf.n", 2**30), ("kdf.n", 3), ("kdf.n", 0), ("kdf.n", "x"), ("kdf.r", 10**9), ("kdf.r", 0), ("kdf.p", -1),
-        ("salt", "zz"), ("salt", None), ("cipher.nonce", ""), ("cipher.nonce", "00"), ("cipher.ciphertext", None),
+        ("format", "other"), ("format", None), ("version", 2), ("version", None), ("kdf", None),
+        ("kdf", 5), ("kdf.n", 2**30), ("kdf.n", 3), ("kdf.n", 0), ("kdf.n", "x"), ("kdf.r", 10**9),
+        ("kdf.r", 0), ("kdf.p", -1), ("salt", "zz"), ("salt", None), ("cipher.nonce", ""),
+        ("cipher.nonce", "00"), ("cipher.ciphertext", None),
     ],
 )  # fmt: skip
 def test_a_damaged_file_is_refused(file: Path, where: str, value: Any) -> None:
@@ -184,7 +185,9 @@ def test_a_damaged_file_is_refused(file: Path, where: str, value: Any) -> None:
         seeds.open_seed(file, PASSPHRASE)
 
 
-@pytest.mark.parametrize(("where", "value"), [("kdf.name", "none"), ("cipher.ciphertext", "00" * 60), ("salt", "00")])
+@pytest.mark.parametrize(
+    ("where", "value"), [("kdf.name", "none"), ("cipher.ciphertext", "00" * 60), ("salt", "00")]
+)
 def test_an_altered_file_does_not_open(file: Path, where: str, value: Any) -> None:
     file.write_text(json.dumps(altered(json.loads(file.read_text()), where, value)))
     with pytest.raises(seeds.WrongPassphrase, match="altered"):

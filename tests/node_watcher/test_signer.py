@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from bit.transaction import deserialize
@@ -27,9 +26,7 @@ from payments.address import script_pubkey
 from payments.descriptor import RangedDescriptor
 from payments.keys import sec_of_secret, seed_of
 from payments.model import OutPoint
-
-if TYPE_CHECKING:
-    from regtest.node import RegtestNode
+from regtest.node import RegtestNode
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = Seed(seed_of("zoo " * 11 + "wrong"))
@@ -147,7 +144,7 @@ def test_a_signer_shows_no_keys() -> None:
 
 
 def run_python(script: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own interpreter
+    return subprocess.run(
         [sys.executable, "-W", "error", "-c", script],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip

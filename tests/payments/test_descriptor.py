@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 import pytest
 from embit.bip32 import HDKey
@@ -16,10 +15,8 @@ from payments.descriptor import (
     PrivateKeyFound,
     RangedDescriptor,
 )
-from payments.keys import assert_fast_backend
-
-if TYPE_CHECKING:
-    from regtest.node import RegtestNode
+from payments.keys import assert_fast_backend, base58check_decode, base58check_encode
+from regtest.node import RegtestNode
 
 # BIP84's and BIP86's test vectors: account 0 of "abandon … about".
 BIP84_ZPUB = (
@@ -47,8 +44,14 @@ KINDS = [
     "wsh(multi(2,{0}/0/*,{1}/0/*,{2}/0/*))",
     "wsh(sortedmulti(1,{2}/0/*,{0}/5/*))",
     "sh(wsh(sortedmulti(2,{0}/0/*,{1}/0/*)))",
-    "wsh(sortedmulti(17," + ",".join("{0}/%d/*" % branch for branch in range(20)) + "))",
+    "wsh(sortedmulti(17," + ",".join(f"{{0}}/{branch}/*" for branch in range(20)) + "))",
 ]
+
+
+def altered(key: str, place: int, new: bytes) -> str:
+    """The extended key with other bytes at one place, its checksum right again."""
+    payload = base58check_decode(key)
+    return base58check_encode(payload[:place] + new + payload[place + len(new) :])
 
 
 def parse(text: str) -> RangedDescriptor:
@@ -149,6 +152,11 @@ def test_private_keys_are_refused_and_not_repeated(text: str) -> None:
         (f"wpkh({XPUB}/4294967296/*)", "above"),
         (f"wpkh({BIP86_XPUB}/0/*)", "not of the network regtest"),
         (f"wpkh({XPUB[:-1]}q/0/*)", "mistyped"),
+        (f"wpkh({altered(XPUB, 4, bytes(1) + bytes.fromhex('01'))}/0/*)", "names a parent"),
+        (f"wpkh({altered(XPUB, 45, bytes((5,)))}/0/*)", "no point"),
+        (f"wpkh({altered(XPUB, 46, bytes((255,) * 32))}/0/*)", "no point"),
+        (f"wpkh({altered(XPUB, 45, bytes(1))}/0/*)", "private"),
+        (f"wpkh({altered(XPUB, 77, bytes(2))}/0/*)", "no extended public key"),
         (f"wpkh([xyz/84h]{XPUB}/0/*)", "key origin"),
         (f"wpkh([d34db33f/84h{XPUB}/0/*)", "key origin"),
         (f"wpkh([d34db33f/4294967295]{XPUB}/0/*)", "key origin"),
