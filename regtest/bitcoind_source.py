@@ -63,7 +63,7 @@ def find_bitcoind(progress: Progress = lambda _: None, *, offline: bool = False)
         programs = _try(Path(given), "$BITCOIND")
         if programs is None:  # an explicit choice is never replaced by another
             raise BitcoindNotFound(
-                f"BITCOIND={given} does not run, or there is no bitcoin-cli: correct the path, or unset BITCOIND"
+                f"BITCOIND={given} does not run or has no bitcoin-cli: correct the path, or unset BITCOIND"
             )
         return programs
     folder = cache_folder() / KNOTS.name
@@ -89,8 +89,8 @@ def find_bitcoind(progress: Progress = lambda _: None, *, offline: bool = False)
         except PackagesUnavailable as problem:
             problems.append(str(problem))
     raise BitcoindNotFound(
-        f"no bitcoind found ({'; '.join(problems)}). Install Bitcoin Core or Knots so that bitcoind and bitcoin-cli "
-        "are on PATH, or set BITCOIND=/path/to/bitcoind, or BITCOIND_IMAGE to a container image"
+        f"no bitcoind found ({'; '.join(problems)}). Install Bitcoin Core or Knots so that bitcoind and "
+        "bitcoin-cli are on PATH, or set BITCOIND=/path/to/bitcoind, or BITCOIND_IMAGE to a container image"
     )
 
 

@@ -54,7 +54,7 @@ class ChildProcess:
         self.log_file = log_file
         self._polite = polite
         with log_file.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
+            self._process = subprocess.Popen(
                 list(command),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -67,7 +67,7 @@ class ChildProcess:
                 extra_groups=None if user is None else [],
             )
         remove = "" if remove_on_orphan is None else str(remove_on_orphan)
-        self._guard = subprocess.Popen(  # noqa: S603
+        self._guard = subprocess.Popen(
             ["/bin/sh", "-c", _GUARD, "guard", str(self.pid), polite.name.removeprefix("SIG"), remove],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -32,7 +32,8 @@ _USELESS = ("usr/share/doc", "usr/share/locale", "usr/share/man", "usr/share/lin
 
 _APT_CONF = """
 Dir::State "{0}"; Dir::State::lists "{0}/lists"; Dir::State::status "{0}/status";
-Dir::State::extended_states "{0}/extended"; Dir::Cache "{0}"; Dir::Cache::archives "{0}/archives"; Dir::Log "{0}";
+Dir::State::extended_states "{0}/extended"; Dir::Log "{0}";
+Dir::Cache "{0}"; Dir::Cache::archives "{0}/archives";
 Dir::Etc::SourceList "/dev/null"; Dir::Etc::SourceParts "{0}/sources";
 Dir::Etc::Preferences "/dev/null"; Dir::Etc::PreferencesParts "/dev/null";
 Acquire::Languages "none"; APT::Install-Recommends "0"; APT::Default-Release "{1}";
@@ -51,8 +52,8 @@ class PackageSet:
     """What to unpack.
 
     `suites` are tried in turn, the first name of each is the packages' own, further names are for
-    their libraries. `beside` only steers apt's choice of dependencies. `programs` are paths inside the packages
-    (patterns allowed) that get a starter in `bin/`.
+    their libraries. `beside` only steers apt's choice of dependencies. `programs` are paths inside
+    the packages (patterns allowed) that get a starter in `bin/`.
     """
 
     name: str
@@ -139,7 +140,8 @@ def _private_apt(work: Path, archive: str, suites: Sequence[str], key: str) -> l
         (work / name).mkdir(parents=True)
     (work / "status").touch()
     (work / "sources" / "own.sources").write_text(
-        f"Types: deb\nURIs: {archive}\nSuites: {' '.join(suites)}\nComponents: main\nTargets: Packages\nSigned-By: {key}\n"
+        f"Types: deb\nURIs: {archive}\nSuites: {' '.join(suites)}\nComponents: main\n"
+        f"Targets: Packages\nSigned-By: {key}\n"
     )
     # Read with -c after the machine's own settings, so its proxies and certificates stay in force.
     (work / "apt.conf").write_text(_APT_CONF.format(work, suites[0]))
@@ -199,7 +201,7 @@ def interpreter(program: Path) -> str:
 def _run(command: Sequence[str], cwd: Path | None = None) -> str:
     """Output of a command that must succeed; its last line of complaint is the error otherwise."""
     environment: Mapping[str, str] = {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
     if done.returncode:
         complaint = done.stderr.strip().splitlines() or [f"{command[0]} ended with {done.returncode}"]
         raise PackagesUnavailable(complaint[-1])

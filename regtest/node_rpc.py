@@ -64,7 +64,7 @@ class NodeRpc:
         return answer["result"]
 
     def cli(self, *args: str) -> Any:
-        """`bitcoin-cli ARGS…` as a person would type it: parsed JSON, or the plain text. Raises `NodeError`."""
+        """`bitcoin-cli ARGS…` as a person types it: parsed JSON, or the plain text. Raises `NodeError`."""
         command = [
             str(self._bitcoin_cli),
             "-regtest",
@@ -72,7 +72,7 @@ class NodeRpc:
             f"-rpcport={self.rpc_port}",
             *args,
         ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             raise NodeError(" ".join(args), done.returncode, done.stderr.strip())
         with contextlib.suppress(json.JSONDecodeError):

@@ -55,7 +55,7 @@ class PostgresServer:
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
     def start(self, timeout: float = 60.0) -> Self:
-        """Make the cluster if there is none yet, start, wait until it answers. Raises `PostgresStartError`."""
+        """Make the cluster if there is none, start, wait until it answers. Raises `PostgresStartError`."""
         if self._process is not None and self._process.running:
             return self
         if not self.data.exists():
@@ -81,7 +81,7 @@ class PostgresServer:
             group=self._account.pw_gid if self._account else None,
             folder=self.folder,
         )
-        self._wait_until_it_answers(timeout)
+        self._wait_until_it_answers(self._process, timeout)
         return self
 
     def stop(self) -> None:
@@ -143,7 +143,7 @@ class PostgresServer:
             f"--pwfile={password_file}",
         ]
         command += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions"]
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             command,
             capture_output=True,
             text=True,
@@ -157,10 +157,8 @@ class PostgresServer:
         if done.returncode:
             raise PostgresStartError(f"initdb failed: {(done.stderr or done.stdout).strip()[-600:]}")
 
-    def _wait_until_it_answers(self, timeout: float) -> None:
+    def _wait_until_it_answers(self, process: ChildProcess, timeout: float) -> None:
         end = time.monotonic() + timeout
-        process = self._process
-        assert process is not None
         while True:
             if not process.running:
                 self.kill()

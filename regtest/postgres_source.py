@@ -30,7 +30,9 @@ DEBIAN = (_packages(17, "trixie"), _packages(15, "bookworm"))
 
 
 def find_postgres(progress: Progress = lambda _: None) -> Path:
-    """The folder of `initdb` and `postgres`: $POSTGRES_BIN, PATH, the newest in /usr/lib, else Debian's package.
+    """The folder of `initdb` and `postgres`.
+
+    The first of $POSTGRES_BIN, PATH, the newest in /usr/lib, Debian's package unpacked.
 
     Raises `PostgresNotFound`.
     """

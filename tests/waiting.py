@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar, cast
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -35,7 +35,7 @@ async def wait_for_async(
     end = time.monotonic() + timeout
     while True:
         answer = predicate()
-        value = await cast("Awaitable[T]", answer) if inspect.isawaitable(answer) else cast("T", answer)
+        value = await answer if inspect.isawaitable(answer) else answer
         if value:
             return value
         if time.monotonic() > end:
