@@ -153,3 +153,21 @@ def _rivals(tx: Tx, txid: str, prevouts: Iterable[OutPoint]) -> set[str]:
             txid=txid,
         )
     }
+
+
+def knows(tx: Tx, outpoint: OutPoint) -> bool:
+    """Whether an output is recorded."""
+    row = tx.one("SELECT 1 AS found FROM output WHERE txid = :txid AND vout = :vout", **outpoint._asdict())
+    return row is not None
+
+
+def record_missed(tx: Tx, mined: IncomingTx, block_hash: str, now: int) -> bool:
+    """A payment in a block that we have connected without noticing it: a defect, made good here.
+
+    False when that block is not connected (the chain loop will come to it).
+    """
+    block = tx.one("SELECT time FROM block WHERE hash = :hash AND active = 1", hash=block_hash)
+    if block is None:
+        return False
+    evaluate(tx, remember_mined(tx, mined, block_hash, block["time"], now), now)
+    return True

@@ -27,6 +27,7 @@ class Coin:
     outpoint: OutPoint
     value_sat: int
     address_index: int
+    script_pubkey: bytes
     payment_id: str
 
 
@@ -48,7 +49,7 @@ def coins_due(tx: Tx, keychain_id: int, limit: int) -> list[tuple[int, list[Coin
     Only what the ledger has booked: final, in the active chain, and not taken back since.
     """
     rows = tx.all(
-        "SELECT p.number, p.id, p.address_index, o.txid, o.vout, o.value_sat FROM payment p"
+        "SELECT p.number, p.id, p.address_index, p.script_pubkey, o.txid, o.vout, o.value_sat FROM payment p"
         " JOIN output o ON o.payment_number = p.number"
         " LEFT JOIN sweep_input i ON i.prev_txid = o.txid AND i.prev_vout = o.vout"
         " WHERE p.keychain_id = :keychain AND p.watch_only = 0 AND p.unsettled = 0 AND p.booking_due = 0"
@@ -59,7 +60,13 @@ def coins_due(tx: Tx, keychain_id: int, limit: int) -> list[tuple[int, list[Coin
     )
     grouped: dict[int, list[Coin]] = {}
     for row in rows:
-        coin = Coin(OutPoint(row["txid"], row["vout"]), row["value_sat"], row["address_index"], row["id"])
+        coin = Coin(
+            OutPoint(row["txid"], row["vout"]),
+            row["value_sat"],
+            row["address_index"],
+            bytes(row["script_pubkey"]),
+            row["id"],
+        )
         grouped.setdefault(row["number"], []).append(coin)
     return list(grouped.items())
 

@@ -68,3 +68,9 @@ def health(tx: Tx) -> dict[str, Any]:
         "tip_height": row["cursor_height"],
         "tip_hash": row["cursor_hash"],
     }
+
+
+def created_at(tx: Tx) -> int:
+    """When this database was first used, in milliseconds: no address of it is older."""
+    row = tx.one("SELECT created_at FROM till WHERE only_row = 1")
+    return int(row["created_at"]) if row else 0

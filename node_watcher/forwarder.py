@@ -1,0 +1,128 @@
+"""Forwarding mode: sweeps what was credited to the owner's address.
+
+Sign, store, broadcast, in that order and never otherwise. After any doubt the same bytes are
+broadcast again; a payment's coins can be spent by one transaction only, so that cannot pay twice.
+Forwarding never touches a credit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from node_watcher.clock import now_ms
+from node_watcher.feerate import current_feerate
+from node_watcher.rpc import Rpc, RpcError
+from node_watcher.signer import SignedTx, Signer, SignerError, SweepInput, estimate_vsize
+from payments.amount import btc_text
+from payments.forward import Affordable, ForwardRules, Held, judge
+from payments.model import BlockId
+from storage import sweeps
+from storage.database import Database
+from storage.errors import AlreadyThere
+
+log = logging.getLogger("nodetill")
+_ALREADY_IN_CHAIN = -27
+_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the owner wants the coins. `address` is `wallet.forward_to`."""
+
+    address: str
+    script_pubkey: bytes
+
+
+class Forwarder:
+    """Moves booked coins of one keychain to the owner."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        database: Database,
+        signer: Signer,
+        destination: Destination,
+        rules: ForwardRules,
+        *,
+        keychain_id: int,
+        network: str,
+    ) -> None:
+        self._rpc = rpc
+        self._database = database
+        self._signer = signer
+        self._destination = destination
+        self._rules = rules
+        self._keychain_id = keychain_id
+        self._network = network
+        self._said: dict[int, str] = {}
+
+    async def forward_due(self, tip: BlockId) -> int:
+        """One round at the tip: offer again what is stored, then sign what is due. How many were broadcast."""
+        await self._database.write(sweeps.close_deep_sweeps)
+        sent = 0
+        for sweep in await self._database.read(sweeps.sweeps_to_watch):
+            sent += await self._offer(sweep)
+        due = await self._database.read(sweeps.coins_due, self._keychain_id, _AT_ONCE)
+        if not due:
+            return sent
+        feerate = await current_feerate(self._rpc, self._rules.target_blocks, self._network)
+        for number, coins in due:
+            stored = await self._sign_and_store(number, coins, feerate, tip)
+            if stored is not None:
+                sent += await self._offer(stored)
+        return sent
+
+    async def _sign_and_store(
+        self, number: int, coins: Sequence[sweeps.Coin], feerate: Decimal | None, tip: BlockId
+    ) -> sweeps.Sweep | None:
+        value = sum(coin.value_sat for coin in coins)
+        vsize = estimate_vsize(len(coins), self._destination.script_pubkey)
+        verdict = judge(value, vsize, feerate, self._rules)
+        if isinstance(verdict, Held):
+            self._say_once(number, coins[0].payment_id, verdict.reason)
+            return None
+        try:
+            signed = await asyncio.to_thread(self._sign, coins, verdict, tip)
+        except SignerError as error:
+            self._say_once(number, coins[0].payment_id, str(error))
+            return None
+        now = now_ms()
+        sweep = sweeps.Sweep(signed.txid, signed.raw, "stored", value, signed.fee_sat, now)
+        try:
+            await self._database.write(sweeps.store_sweep, sweep, coins, self._destination.address, now)
+        except AlreadyThere:
+            return None  # another worker was faster: its bytes are the ones that count
+        return sweep
+
+    def _sign(self, coins: Sequence[sweeps.Coin], verdict: Affordable, tip: BlockId) -> SignedTx:
+        inputs = [SweepInput(c.outpoint, c.value_sat, c.address_index, c.script_pubkey) for c in coins]
+        return self._signer.sign_sweep(inputs, self._destination.script_pubkey, verdict.fee_sat, tip.height)
+
+    async def _offer(self, sweep: sweeps.Sweep) -> int:
+        """Give the node the stored bytes. Its refusals are ambiguous and change nothing but the log."""
+        if await self._database.read(sweeps.in_active_block, sweep.txid):
+            await self._database.write(sweeps.record_broadcast, sweep.txid, now_ms())
+            return 0
+        try:
+            await self._rpc.call("sendrawtransaction", sweep.raw.hex())
+        except RpcError as error:
+            if error.code != _ALREADY_IN_CHAIN:
+                await self._database.write(sweeps.record_refused, sweep.txid, str(error))
+                log.error("The node does not take sweep %s: %s; it is offered again", sweep.txid, error)
+                return 0
+        if sweep.state != "stored":
+            return 0
+        await self._database.write(sweeps.record_broadcast, sweep.txid, now_ms())
+        log.info(
+            "Successfully forwarded %s BTC. TX: %s", btc_text(sweep.value_sat - sweep.fee_sat), sweep.txid
+        )
+        return 1
+
+    def _say_once(self, number: int, payment_id: str, reason: str) -> None:
+        if self._said.get(number) != reason:
+            self._said[number] = reason
+            log.warning("Payment %s is not forwarded yet: %s", payment_id, reason)

@@ -1,0 +1,245 @@
+"""The watcher: hints make it look sooner, the timer makes it look anyway.
+
+One pass does everything in order: is the node to be believed, walk the chain to its tip, compare
+the mempool, settle what a reorganisation left open, book credits, close price windows, forward,
+ask the second witness. A pass that finds nothing new costs a handful of RPC calls.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from node_watcher.chain import ChainFollower
+from node_watcher.changes import tell
+from node_watcher.clock import now_ms
+from node_watcher.crediting import Crediting
+from node_watcher.gate import Reason, examine
+from node_watcher.mempool import Mempool
+from node_watcher.rpc import NodeError, Rpc, RpcError
+from node_watcher.watchlist import Watchlist
+from node_watcher.witness import Witness, WitnessUnusable
+from payments.model import BlockId
+from storage import evaluation, till
+from storage.database import Database
+from storage.errors import DatabaseBusy
+
+log = logging.getLogger("nodetill")
+_HEARTBEAT_SECONDS = 5.0
+_BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_RENEW_EVERY_BLOCKS = 144
+
+
+class Doorbell(Protocol):
+    """ZMQ as the watcher sees it: how it is doing, for health and metrics."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Plain values for the health report."""
+
+
+class Forwards(Protocol):
+    """The forwarder of forwarding mode."""
+
+    async def forward_due(self, tip: BlockId) -> int: ...
+
+
+@dataclass(slots=True)
+class WatcherSettings:
+    """`network` as in the settings; `interval` seconds between safety-net passes."""
+
+    network: str
+    interval: float
+
+
+class Watcher:
+    """Everything that happens because of the chain. Run `run()` in a TaskGroup."""
+
+    def __init__(
+        self,
+        settings: WatcherSettings,
+        rpc: Rpc,
+        database: Database,
+        watchlist: Watchlist,
+        follower: ChainFollower,
+        mempool: Mempool,
+        crediting: Crediting,
+        *,
+        witness: Witness | None = None,
+        forwarder: Forwards | None = None,
+        doorbell: Doorbell | None = None,
+        on_first_contact: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._settings = settings
+        self._rpc = rpc
+        self._database = database
+        self._watchlist = watchlist
+        self._follower = follower
+        self._mempool = mempool
+        self._crediting = crediting
+        self._witness = witness
+        self._forwarder = forwarder
+        self._doorbell = doorbell
+        self._on_first_contact = on_first_contact
+        self._wanted = asyncio.Event()
+        self._heard: list[bytes] = []
+        self._hearing = asyncio.Event()
+        self._passed = asyncio.Condition()
+        self._passes_begun = 0
+        self._passes_done = 0
+        self._reported: dict[str, Any] = {}
+        self._reported_at = 0.0
+        self._complete_at = 0
+        self._reasons: tuple[Reason, ...] = ()
+        self._next_witness = 0.0
+        self._renewed_at = 0
+
+    # -- what others call
+
+    def hear_rawtx(self, raw: bytes) -> None:
+        """A rawtx hint. Only kept here; matching happens in the task that waits for it."""
+        self._heard.append(raw)
+        self._hearing.set()
+
+    def ask_sooner(self) -> None:
+        """A block, a gap, a reconnection: look at once."""
+        self._wanted.set()
+
+    async def check_now(self, timeout: float = 10.0) -> None:
+        """Look at once and return when a pass that began after this call is done (or time is up)."""
+        target = self._passes_begun + 1
+        self.ask_sooner()
+        try:
+            async with asyncio.timeout(timeout):
+                async with self._passed:
+                    await self._passed.wait_for(lambda: self._passes_done >= target)
+        except TimeoutError:
+            log.warning("A requested look at the node took longer than %s s", timeout)
+
+    async def run(self) -> None:
+        """Watch until cancelled. The world's misbehaviour is retried here; a bug is not."""
+        log.info("Bitcoin payment background processor started")
+        await self._watchlist.load()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._hear_loop(), name="rawtx")
+            group.create_task(self._pass_loop(), name="passes")
+
+    # -- the two loops
+
+    async def _hear_loop(self) -> None:
+        while True:
+            await self._hearing.wait()
+            self._hearing.clear()
+            raws, self._heard = self._heard, []
+            try:
+                await self._mempool.hear(raws)
+            except (NodeError, DatabaseBusy) as error:
+                log.debug("A hint could not be followed up, the next pass will: %s", error)
+                self.ask_sooner()
+
+    async def _pass_loop(self) -> None:
+        failures = 0
+        while True:
+            self._wanted.clear()
+            self._passes_begun += 1
+            number = self._passes_begun
+            failed = await self._one_pass()
+            failures = failures + 1 if failed else 0
+            async with self._passed:
+                self._passes_done = number
+                self._passed.notify_all()
+            wait = self._settings.interval
+            if failures:
+                wait = min(wait, _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS)) - 1])
+            try:
+                async with asyncio.timeout(wait):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
+
+    async def _one_pass(self) -> bool:
+        """One pass with its report; True when it could not be finished."""
+        started = now_ms()
+        try:
+            reasons, complete = await self._look(started)
+        except NodeError as error:
+            reasons, complete = (Reason("node", str(error)),), False
+        except DatabaseBusy as error:
+            reasons, complete = (Reason("database", str(error)),), False
+        if complete:
+            self._complete_at = started
+        if reasons != self._reasons:
+            for reason in reasons:
+                log.warning("Not ready: %s", reason.detail)
+            if not reasons:
+                log.info("Ready: the watcher is level with the node")
+            self._reasons = reasons
+        try:
+            await self._report(reasons)
+        except DatabaseBusy as error:
+            log.warning("The watcher's report could not be written: %s", error)
+        return not complete
+
+    # -- one pass
+
+    async def _look(self, started: int) -> tuple[tuple[Reason, ...], bool]:
+        verdict = await examine(self._rpc, self._settings.network)
+        if not verdict.readable:
+            return verdict.reasons, False
+        if self._on_first_contact is not None:
+            await self._on_first_contact()
+            self._on_first_contact = None
+        followed = await self._follower.follow()
+        if followed.behind:
+            return (*verdict.reasons, _node_behind(followed.tip)), False
+        tip = followed.tip
+        if followed.disconnected or tip.height >= self._renewed_at + _RENEW_EVERY_BLOCKS:
+            await self._watchlist.renew_prevouts()
+            self._renewed_at = tip.height
+        complete = await self._mempool.look(tip)
+        if complete and not verdict.frozen:
+            await self._conclude(tip, started)
+        return verdict.reasons + await self._ask_witness(tip), complete
+
+    async def _conclude(self, tip: BlockId, started: int) -> None:
+        """At the tip of a node that is to be believed: judge, credit, expire, forward."""
+        tell(await self._database.write(evaluation.settle, now_ms()))
+        await self._crediting.book_due(tip)
+        while changes := await self._database.write(evaluation.close_windows, started, now_ms()):
+            tell(changes)
+        if self._forwarder is not None:
+            await self._forwarder.forward_due(tip)
+
+    async def _ask_witness(self, tip: BlockId) -> tuple[Reason, ...]:
+        if self._witness is None or time.monotonic() < self._next_witness:
+            return ()
+        self._next_witness = time.monotonic() + self._settings.interval
+        try:
+            await self._witness.prepare()
+            if await self._witness.compare(tip):
+                self.ask_sooner()
+        except (WitnessUnusable, RpcError) as error:
+            log.warning("The second witness is not to be had: %s", error)
+        return ()
+
+    async def _report(self, reasons: tuple[Reason, ...]) -> None:
+        """Tell the database how we are: on a change at once, else every few seconds."""
+        report: dict[str, Any] = {"reasons": [{"code": r.code, "detail": r.detail} for r in reasons]}
+        if self._doorbell is not None:
+            report["zmq"] = self._doorbell.snapshot()
+        due = time.monotonic() >= self._reported_at + _HEARTBEAT_SECONDS
+        if report["reasons"] == self._reported.get("reasons") and not due:
+            return
+        await self._database.write(till.report_health, report, self._complete_at, now_ms())
+        self._reported, self._reported_at = report, time.monotonic()
+
+
+def _node_behind(cursor: BlockId) -> Reason:
+    return Reason(
+        "node-behind",
+        f"The node does not know block {cursor.hash} at height {cursor.height} that it gave us before: "
+        "it went back (a crash, a restored disk). Nothing is undone; nodetill waits until it has caught up.",
+    )

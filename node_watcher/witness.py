@@ -1,0 +1,135 @@
+"""The second witness: a watch-only wallet in the node that knows the same descriptor.
+
+It is never asked on the way of a payment. Each safety-net pass compares what it saw with what we
+recorded; a difference is a defect of ours, recorded, counted and logged as one.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from node_watcher.clock import now_ms
+from node_watcher.rpc import Rpc, RpcError
+from node_watcher.watchlist import Watchlist
+from payments.model import BlockId, OutPoint
+from payments.tx import match
+from storage import incoming as stored
+from storage.database import Database
+from storage.till import created_at, next_index
+
+log = logging.getLogger("nodetill")
+_NOT_FOUND, _ALREADY_LOADED = -18, -35
+_FIRST_RANGE, _LOOKAHEAD = 1_000, 200
+
+
+class WitnessUnusable(Exception):
+    """The watch-only wallet cannot be used. The text names `node.wallet` and the mend."""
+
+
+class Witness:
+    """The watch-only wallet `node.wallet`."""
+
+    def __init__(
+        self, rpc: Rpc, database: Database, watchlist: Watchlist, *, wallet: str, descriptor: str, keychain_id: int
+    ) -> None:
+        self._rpc = rpc
+        self._database = database
+        self._watchlist = watchlist
+        self._wallet = wallet
+        self._descriptor = descriptor
+        self._keychain_id = keychain_id
+        self._range_end = -1
+        self._since: str | None = None
+        self.defects_total = 0
+
+    async def prepare(self) -> None:
+        """Load the wallet, creating it when there is none, and see that it covers our addresses.
+
+        The range grows geometrically, because extending derives all of it again.
+        """
+        if self._range_end < 0:
+            await self._load()
+            self._range_end = await self._imported_range()
+        wanted = await self._database.read(next_index, self._keychain_id) + _LOOKAHEAD
+        if wanted > self._range_end:
+            await self._import(max(_FIRST_RANGE, 2 * wanted))
+
+    async def compare(self, tip: BlockId) -> int:
+        """Ask what the wallet received since the last comparison; returns how much we had missed."""
+        since = [self._since] if self._since else []
+        try:
+            answer = await self._rpc.call("listsinceblock", *since, wallet=self._wallet)
+        except RpcError as error:
+            self._range_end, self._since = -1, None  # unloaded, renamed or rolled back: look again next time
+            raise WitnessUnusable(f"node.wallet {self._wallet}: {error}") from error
+        missed = 0
+        rows = [row for row in answer["transactions"] if row["category"] == "receive" and row["confirmations"] >= 0]
+        for txid in dict.fromkeys(row["txid"] for row in rows):
+            vouts = [row["vout"] for row in rows if row["txid"] == txid]
+            for vout in vouts:
+                if not await self._database.read(stored.knows, OutPoint(txid, vout)):
+                    missed += await self._repair(txid)
+                    break
+        self._since = tip.hash
+        return missed
+
+    async def _repair(self, txid: str) -> int:
+        details: dict[str, Any] = await self._rpc.call("gettransaction", txid, wallet=self._wallet)
+        await self._watchlist.refresh()
+        seen = match(bytes.fromhex(details["hex"]), self._watchlist.scripts, frozenset())
+        if seen is None or not seen.outputs:
+            return 0  # an address of the descriptor that was never handed out
+        now = now_ms()
+        if "blockhash" in details and details["confirmations"] > 0:
+            changed = await self._database.write(stored.record_missed, seen, details["blockhash"], now)
+        elif details["confirmations"] == 0:
+            if isinstance((await self._rpc.batch([("getmempoolentry", txid)]))[0], RpcError):
+                return 0
+            await self._database.write(stored.record_seen, seen, now, now)
+            changed = True
+        else:
+            return 0
+        if not changed:
+            return 0  # in a block above our cursor: the chain loop comes to it
+        self._watchlist.learn(seen)
+        self.defects_total += 1
+        log.error("The node's wallet knew payment transaction %s before the watcher did; recorded now", txid)
+        return 1
+
+    async def _load(self) -> None:
+        if self._wallet in await self._rpc.call("listwallets"):
+            return
+        try:
+            await self._rpc.call("loadwallet", self._wallet, True)
+        except RpcError as error:
+            if error.code == _NOT_FOUND:
+                # name, disable_private_keys, blank, passphrase, avoid_reuse, descriptors, load_on_startup
+                await self._rpc.call("createwallet", self._wallet, True, True, "", False, True, True)
+                log.info("Created the watch-only wallet %s in the node", self._wallet)
+            elif error.code != _ALREADY_LOADED:
+                raise WitnessUnusable(f"node.wallet {self._wallet} cannot be loaded: {error}") from error
+
+    async def _imported_range(self) -> int:
+        listed = await self._rpc.call("listdescriptors", wallet=self._wallet)
+        ours = self._descriptor.split("#", 1)[0]
+        for entry in listed["descriptors"]:
+            if entry["desc"].split("#", 1)[0] == ours and "range" in entry:
+                return int(entry["range"][1])
+        return -1
+
+    async def _import(self, end: int) -> None:
+        born = await self._database.read(created_at) // 1000
+        request = {
+            "desc": self._descriptor,
+            "range": [0, end],
+            "timestamp": "now" if self._range_end >= 0 else born,
+            "active": False,
+            "internal": False,
+        }
+        answers = await self._rpc.call("importdescriptors", [request], wallet=self._wallet, timeout=600)
+        if not answers[0].get("success"):
+            reason = answers[0].get("error", {}).get("message", "no reason given")
+            raise WitnessUnusable(f"node.wallet {self._wallet} does not take the descriptor: {reason}")
+        self._range_end = end
+        log.info("The node's wallet %s watches addresses 0 to %d", self._wallet, end)
