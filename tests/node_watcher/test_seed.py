@@ -9,10 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from embit.bip32 import HDKey
 from embit.ec import PrivateKey
+from embit.networks import NETWORKS
 
 from node_watcher import seed as seeds
 from node_watcher.seed import Seed
+from payments.address import address_of
 from payments.descriptor import RangedDescriptor
 from payments.keys import check_mnemonic, hash160, mnemonic_of, sec_of_secret, seed_of
 
@@ -65,6 +68,17 @@ def test_bip84_vector(file: Path) -> None:
     wallet = RangedDescriptor.parse(text, "main")
     assert wallet.derive(0)[1] == "bc1qcr8te4kr609gcawutmrza0j4xv80jy8z306fyu"
     assert wallet.derive(1)[1] == "bc1qnjg0jd8228aq7egyzacy8cys3knf9xvrerkf9g"
+
+
+@pytest.mark.parametrize("network", ["testnet4", "signet", "regtest"])
+def test_test_networks_have_coin_type_1(file: Path, network: str) -> None:
+    seed = seeds.open_seed(file, PASSPHRASE)
+    account = HDKey.from_seed(seed_of(ABANDON)).derive("m/84h/1h/0h")
+    tpub = account.to_public(version=NETWORKS["test"]["xpub"]).to_string()
+    assert seed.account_descriptor(network) == f"wpkh([73c5da0a/84h/1h/0h]{tpub}/0/*)"
+    wallet = RangedDescriptor.parse(seed.account_descriptor(network), network)
+    in_signet = address_of(wallet.script_pubkey(0), "signet")
+    assert in_signet == "tb1q6rz28mcfaxtmd6v789l9rrlrusdprr9pqcpvkl"  # as other wallets show it
 
 
 @pytest.mark.parametrize("network", ["main", "testnet4", "signet", "regtest"])

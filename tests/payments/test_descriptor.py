@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from embit.bip32 import HDKey
@@ -17,6 +20,8 @@ from payments.descriptor import (
 )
 from payments.keys import assert_fast_backend, base58check_decode, base58check_encode
 from regtest.node import RegtestNode
+
+ROOT_FOLDER = Path(__file__).resolve().parents[2]
 
 # BIP84's and BIP86's test vectors: account 0 of "abandon … about".
 BIP84_ZPUB = (
@@ -60,6 +65,18 @@ def parse(text: str) -> RangedDescriptor:
 
 def test_the_curve_is_computed_in_c() -> None:
     assert_fast_backend()
+
+
+def test_a_slow_curve_is_noticed() -> None:
+    """embit's own fallback, brought about by hiding its C binding from a fresh interpreter."""
+    script = (
+        "import sys; sys.modules['embit.util.ctypes_secp256k1'] = None\n"
+        "from payments.keys import SlowBackend, assert_fast_backend\n"
+        "try: assert_fast_backend()\n"
+        "except SlowBackend as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT_FOLDER, capture_output=True, text=True)
+    assert "no libsecp256k1 for this machine" in done.stdout, done.stderr
 
 
 def test_bip84_vector() -> None:
