@@ -43,8 +43,8 @@ class NodeForbids(NodeError):
 
     def __init__(self, method: str) -> None:
         super().__init__(
-            f"The node forbids {method} to this RPC user: add {method} to rpcwhitelist=<user>:… in bitcoin.conf, "
-            "set rpcwhitelistdefault=0 there, and restart the node."
+            f"The node forbids {method} to this RPC user: add {method} to rpcwhitelist=<user>:… in "
+            "bitcoin.conf, set rpcwhitelistdefault=0 there, and restart the node."
         )
         self.method = method
 

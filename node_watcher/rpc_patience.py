@@ -35,41 +35,14 @@ _PAUSES: Final = (0.05, 0.25)
 # Asking these twice is as good as once. `sendrawtransaction` is among them because the same bytes are the
 # same transaction. No `send…` of the node's wallet is, nor anything that makes or imports.
 REPEATABLE: Final = frozenset(
-    [
-        "decoderawtransaction",
-        "deriveaddresses",
-        "estimatesmartfee",
-        "getaddressinfo",
-        "getbalances",
-        "getbestblockhash",
-        "getblock",
-        "getblockchaininfo",
-        "getblockcount",
-        "getblockhash",
-        "getblockheader",
-        "getchaintips",
-        "getconnectioncount",
-        "getdescriptorinfo",
-        "getindexinfo",
-        "getmempoolentry",
-        "getmempoolinfo",
-        "getnetworkinfo",
-        "getrawmempool",
-        "getrawtransaction",
-        "gettransaction",
-        "gettxout",
-        "gettxspendingprevout",
-        "getwalletinfo",
-        "getzmqnotifications",
-        "listdescriptors",
-        "listsinceblock",
-        "listunspent",
-        "listwallets",
-        "sendrawtransaction",
-        "testmempoolaccept",
-        "uptime",
-        "validateaddress",
-    ]
+    """
+    decoderawtransaction deriveaddresses estimatesmartfee getaddressinfo getbalances getbestblockhash
+    getblock getblockchaininfo getblockcount getblockhash getblockheader getchaintips getconnectioncount
+    getdescriptorinfo getindexinfo getmempoolentry getmempoolinfo getnetworkinfo getrawmempool
+    getrawtransaction gettransaction gettxout gettxspendingprevout getwalletinfo getzmqnotifications
+    listdescriptors listsinceblock listunspent listwallets sendrawtransaction testmempoolaccept uptime
+    validateaddress
+    """.split()  # noqa: SIM905 - a list of forty lines reads no better
 )
 
 
@@ -119,8 +92,8 @@ class PatientRpc(ABC):
         except TimeoutError:
             result = "unavailable"
             raise NodeUnavailable(
-                f"The node at {self._url} did not answer {names_of(calls)} within {limit:g} s: it hangs or has "
-                "too much to do. It will be asked again."
+                f"The node at {self._url} did not answer {names_of(calls)} within {limit:g} s: it hangs or "
+                "has too much to do. It will be asked again."
             ) from None
         except NodeError as error:
             result = "unavailable" if isinstance(error, NodeUnavailable) else "refused"
@@ -173,7 +146,7 @@ class PatientRpc(ABC):
                 passing=True,
             )
         raise NodeUnavailable(
-            f"What answers at {self._url} is not bitcoind (HTTP status {status}, no JSON): check node.rpc_url."
+            f"What answers at {self._url} is not bitcoind (HTTP {status}, no JSON): check node.rpc_url."
         )
 
     def _nobody_there(self, error: OSError) -> NodeUnavailable:

@@ -93,7 +93,7 @@ class ProxyRpc(PatientRpc):
         name, *params = call
         path = "/" if wallet is None else f"/wallet/{quote(wallet, safe='')}"
         where = urlsplit(self._url)
-        # It insists on credentials in the URL and does not decode them: give it idle ones, then the real header.
+        # It wants credentials in the URL, and does not decode them: idle ones, then the real header.
         url = where._replace(netloc=f"x:x@{where.netloc}", path=where.path + path).geturl()
         proxy = AuthServiceProxy(url, name, _SOCKET_SECONDS, connection)
         proxy._AuthServiceProxy__auth_header = login.encode()
