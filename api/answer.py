@@ -18,6 +18,4 @@ def answer(
 
 def as_sent(text: str, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """An answer whose JSON text is already there (a stored one)."""
-    return web.Response(
-        body=text.encode(), status=status, content_type="application/json", headers=headers
-    )
+    return web.Response(body=text.encode(), status=status, content_type="application/json", headers=headers)

@@ -23,9 +23,7 @@ async def caller_of(request: web.Request) -> Caller:
     scheme, _, credentials = headers[0].strip().partition(" ")
     credentials = credentials.strip()
     if len(headers) > 1 or scheme.lower() != "bearer" or not credentials:
-        raise unauthenticated(
-            "Write the header as `Authorization: Bearer <key>`.", "invalid_request"
-        )
+        raise unauthenticated("Write the header as `Authorization: Bearer <key>`.", "invalid_request")
     shop = request.app[SHOP]
     if credentials.startswith("ntk_"):
         return await _of_key(shop, credentials)

@@ -30,9 +30,7 @@ def _user_of(request: web.Request, caller: Caller) -> str:
     return user_id
 
 
-def _statement(
-    tx: Tx, user_id: str, before: int | None, limit: int
-) -> tuple[int, list[dict[str, object]]]:
+def _statement(tx: Tx, user_id: str, before: int | None, limit: int) -> tuple[int, list[dict[str, object]]]:
     return balance_of(tx, user_id), entries_of(tx, user_id, before, limit)
 
 
@@ -64,9 +62,7 @@ async def spend(request: web.Request) -> web.Response:
     caller.require(Scope.CREDITS_WRITE)
     body, _ = await read_model(request, SpendCredits)
     try:
-        done = await shop.database.write(
-            spend_credits, user_id, body.amount, body.reference, shop.now_ms()
-        )
+        done = await shop.database.write(spend_credits, user_id, body.amount, body.reference, shop.now_ms())
     except InsufficientCredits as error:
         raise Problem(Kind.INSUFFICIENT, str(error), balance=error.balance) from None
     except ReferenceReused:
@@ -75,6 +71,4 @@ async def spend(request: web.Request) -> web.Response:
             FieldError("was used for another amount", pointer="/reference"),
         ) from None
     headers = {"Idempotency-Replayed": "true"} if done.repeated else {}
-    return answer(
-        {"user_id": user_id, "balance": done.balance, "entry": done.entry}, headers=headers
-    )
+    return answer({"user_id": user_id, "balance": done.balance, "entry": done.entry}, headers=headers)

@@ -39,9 +39,7 @@ def _own_form(request: web.Request) -> None:
 async def shop_page(request: web.Request) -> web.Response:
     """`/` in the demo."""
     shop = request.app[SHOP]
-    records = await shop.database.read(
-        list_payments, user_id=BUYER, status=None, before=None, limit=_SHOWN
-    )
+    records = await shop.database.read(list_payments, user_id=BUYER, status=None, before=None, limit=_SHOWN)
     return page(
         "shop.html",
         packages=package_rows(shop),

@@ -27,9 +27,7 @@ class Figures(Collector):
         self._now = now
 
     def collect(self) -> Iterator[Metric]:
-        total = GaugeMetricFamily(
-            "nodetill_payments_total", "Payments by status", labels=["status"]
-        )
+        total = GaugeMetricFamily("nodetill_payments_total", "Payments by status", labels=["status"])
         for status in Status:
             total.add_metric([status.value], self._counts.get(status, 0))
         yield total

@@ -57,9 +57,7 @@ async def open_payment(
     package = shop.package(package_id)
     if package is None:
         known = ", ".join(package.id for package in shop.packages)
-        raise Problem(
-            Kind.PACKAGE_NOT_FOUND, f"There is no package {package_id}; on sale are: {known}."
-        )
+        raise Problem(Kind.PACKAGE_NOT_FOUND, f"There is no package {package_id}; on sale are: {known}.")
     now = shop.now_ms()
     wanted = NewPayment(
         user_id=user_id,
@@ -71,9 +69,7 @@ async def open_payment(
     try:
         opened = await shop.database.write(open_in, shop, wanted, again, now)
     except KeyReused:
-        raise Problem(
-            Kind.KEY_REUSED, "This Idempotency-Key was sent before with another body."
-        ) from None
+        raise Problem(Kind.KEY_REUSED, "This Idempotency-Key was sent before with another body.") from None
     except TooManyOpen as error:
         # A window is what frees a place, so waiting for a part of it is a fair guess.
         wait = str(max(1, min(60, shop.offer.window_ms // 1000)))

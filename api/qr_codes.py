@@ -14,9 +14,7 @@ from api.shop import SHOP
 from payments.uri import payment_uri, qr_text
 
 
-async def _draw(
-    request: web.Request, make: Callable[[str], bytes], content_type: str
-) -> web.Response:
+async def _draw(request: web.Request, make: Callable[[str], bytes], content_type: str) -> web.Response:
     shop = request.app[SHOP]
     record = await find_payment(shop, request.match_info["payment_id"])
     text = qr_text(payment_uri(record.address, record.facts.terms.amount_sat))

@@ -20,9 +20,7 @@ def parameters(request: web.Request, known: tuple[str, ...]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in known:
-            raise wrong_parameter(
-                name[:40], f"is not a known parameter; known are {', '.join(known)}"
-            )
+            raise wrong_parameter(name[:40], f"is not a known parameter; known are {', '.join(known)}")
         if name in found:
             raise wrong_parameter(name, "may be given once")
         if not value.isprintable():
@@ -37,9 +35,7 @@ def limit_of(found: dict[str, str]) -> int:
     return whole(found, "limit", default=DEFAULT_LIMIT, least=1, most=MAX_LIMIT)
 
 
-def whole(
-    found: dict[str, str], name: str, *, default: int, least: int, most: int = _BIGGEST
-) -> int:
+def whole(found: dict[str, str], name: str, *, default: int, least: int, most: int = _BIGGEST) -> int:
     """A whole number. Raises `Problem` 422."""
     text = found.get(name)
     if text is None:
@@ -61,9 +57,7 @@ def cursor_of(found: dict[str, str]) -> int | None:
             return int(inside[1:])
     except (binascii.Error, ValueError):
         pass
-    raise wrong_parameter(
-        "cursor", "is not one of ours; send next_cursor of the answer before, unchanged"
-    )
+    raise wrong_parameter("cursor", "is not one of ours; send next_cursor of the answer before, unchanged")
 
 
 def cursor_for(number: int) -> str:

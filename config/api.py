@@ -56,9 +56,7 @@ class ApiSettings(Section):
         except ValueError:
             good = False
         if not good or parts.query or parts.fragment or parts.username is not None:
-            raise ValueError(
-                "must be the address your customers see, such as https://pay.example.org"
-            )
+            raise ValueError("must be the address your customers see, such as https://pay.example.org")
         return value.rstrip("/")
 
     @field_validator("user_token_secret")

@@ -14,9 +14,7 @@ MAX_MONEY_SAT = 21_000_000 * 100_000_000
 class Section(BaseModel):
     """One table of nodetill.toml."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
 
 def _no_bool(value: Any) -> Any:

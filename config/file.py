@@ -22,8 +22,7 @@ def read_file(path: Path) -> dict[str, Any]:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise ConfigurationError(
-            f"{path} does not exist; write it with `./nodetill init`, or name another file "
-            "with --config"
+            f"{path} does not exist; write it with `./nodetill init`, or name another file with --config"
         ) from None
     except IsADirectoryError:
         raise ConfigurationError(f"{path} is a folder; name the file in it with --config") from None
@@ -31,8 +30,7 @@ def read_file(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise ConfigurationError(
-            f"{path} cannot be read ({error.strerror}); give the service's user the right to read "
-            "it"
+            f"{path} cannot be read ({error.strerror}); give the service's user the right to read it"
         ) from None
     try:
         return tomllib.loads(text, parse_float=Decimal)
@@ -56,9 +54,7 @@ def check_names(tables: dict[str, Any], path: Path, problems: list[str]) -> dict
         elif section not in SECTION_KEYS:
             problems.append(_unknown_section(section, path))
         elif not isinstance(value, dict):
-            problems.append(
-                f"{section} in {path} must be a table; write [{section}] and its keys below"
-            )
+            problems.append(f"{section} in {path} must be a table; write [{section}] and its keys below")
         else:
             for key in value.keys() - SECTION_KEYS[section]:
                 problems.append(

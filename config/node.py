@@ -59,9 +59,7 @@ class NodeSettings(Section):
         except ValueError:
             good, port = False, None
         if not good:
-            raise ValueError(
-                "must be the http address of your node's RPC, such as http://127.0.0.1:8332"
-            )
+            raise ValueError("must be the http address of your node's RPC, such as http://127.0.0.1:8332")
         if parts.username is not None or parts.password is not None:
             raise ValueError(
                 "must not hold a user or password; write them as node.rpc_user and "
@@ -104,18 +102,14 @@ class NodeSettings(Section):
     @model_validator(mode="after")
     def _one_kind_of_credentials(self) -> Self:
         if self.rpc_user and self.rpc_cookie_file:
-            raise ValueError(
-                "node.rpc_user and node.rpc_cookie_file are both set; keep one of the two"
-            )
+            raise ValueError("node.rpc_user and node.rpc_cookie_file are both set; keep one of the two")
         if self.rpc_password is not None and not self.rpc_user:
             raise ValueError(
-                "node.rpc_password is set without node.rpc_user; add the user "
-                "that your rpcauth line names"
+                "node.rpc_password is set without node.rpc_user; add the user that your rpcauth line names"
             )
         if self.rpc_user and self.rpc_password is None:
             raise ValueError(
-                "node.rpc_user is set without a password; add node.rpc_password_file "
-                "or node.rpc_password"
+                "node.rpc_user is set without a password; add node.rpc_password_file or node.rpc_password"
             )
         if self.rpc_user and ":" in self.rpc_user:
             raise ValueError("node.rpc_user must not hold a colon; HTTP ends the name there")

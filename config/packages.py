@@ -46,8 +46,7 @@ class PackageSettings(Section):
     def _above_dust(cls, value: int) -> int:
         if value <= DUST_SAT:
             raise ValueError(
-                f"must be more than {DUST_SAT} satoshi; nodes do not pass on smaller payments "
-                "(dust)"
+                f"must be more than {DUST_SAT} satoshi; nodes do not pass on smaller payments (dust)"
             )
         if value > MAX_MONEY_SAT:
             raise ValueError("is more bitcoin than there will ever be; the unit is satoshi")

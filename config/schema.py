@@ -29,8 +29,8 @@ JSON_KEYS = (("payments", "tiers"),)
 
 def _keys(section: str) -> frozenset[str]:
     annotation = Settings.model_fields[section].annotation
-    assert isinstance(annotation, type)
-    assert issubclass(annotation, BaseModel)
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        raise TypeError(f"the section {section} is no model")
     extra = {f"{key}_file" for name, key in SECRETS if name == section}
     return frozenset(annotation.model_fields) | extra
 

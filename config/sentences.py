@@ -55,7 +55,7 @@ def _sentence(item: dict[str, Any], sources: Mapping[str, str]) -> str:
     elif kind == "literal_error":
         message = f"must be one of {item['ctx']['expected'].replace(chr(39), '')}"
     else:
-        message = _KINDS.get(kind.split("_")[0], item["msg"])
+        message = _KINDS.get(kind.split("_", maxsplit=1)[0], item["msg"])
     return f"{_name(loc)} {message}{_origin(item, loc, sources)}"
 
 

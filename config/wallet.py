@@ -40,9 +40,7 @@ class WalletSettings(Section):
     @model_validator(mode="after")
     def _exactly_one_mode(self) -> Self:
         forwarding = [
-            name
-            for name in ("seed_file", "seed_passphrase", "forward_to")
-            if getattr(self, name) is not None
+            name for name in ("seed_file", "seed_passphrase", "forward_to") if getattr(self, name) is not None
         ]
         if self.descriptor is not None and forwarding:
             raise ValueError(

@@ -33,15 +33,15 @@ def test_forwarding_answers_come_back(tmp_path: Path) -> None:
         network="regtest",
         rpc_url="http://10.0.0.2:18443",
         rpc_user="till",
-        rpc_password_file="password",  # noqa: S106
+        rpc_password_file="password",
         seed_file="seed.json",
-        seed_passphrase_file="phrase",  # noqa: S106
+        seed_passphrase_file="phrase",
         forward_to="bcrt1qowner",
         confirmations_required=2,
         database_url="postgresql:///till",
         api_port=9000,
         public_url="https://pay.example.org",
-        user_token_secret_file="token",  # noqa: S106
+        user_token_secret_file="token",
     )
     settings = load(written(tmp_path, render(answers)), {})
     assert settings.wallet.mode == "forwarding"
