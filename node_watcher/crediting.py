@@ -88,7 +88,10 @@ def _tell(done: ledger.Booking) -> None:
     if done.credits > 0:
         log.info("Payment %s confirmed! Auto-processing...", payment.id)
         log.info(
-            "Auto-processed payment %s: Added %d credits to user %s", payment.id, done.credits, payment.user_id
+            "Auto-processed payment %s: Added %d credits to user %s",
+            payment.id,
+            done.credits,
+            payment.user_id,
         )
     elif done.credits < 0:
         log.error(

@@ -42,10 +42,15 @@ async def examine(rpc: Rpc, network: str) -> Verdict:
     if info["initialblockdownload"] and (network != "regtest" or lag > 0):
         share = f"{float(info['verificationprogress']):.1%}"
         reasons.append(
-            Reason("syncing", f"The node is still downloading the chain ({share}); credits wait until it is done.")
+            Reason(
+                "syncing",
+                f"The node is still downloading the chain ({share}); credits wait until it is done.",
+            )
         )
     elif lag > 1:
-        reasons.append(Reason("syncing", f"The node has {lag} more headers than blocks; credits wait for them."))
+        reasons.append(
+            Reason("syncing", f"The node has {lag} more headers than blocks; credits wait for them.")
+        )
     return Verdict(tuple(reasons), True, bool(reasons), height, lag)
 
 

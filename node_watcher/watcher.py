@@ -70,7 +70,6 @@ class Watcher:
         *,
         witness: Witness | None = None,
         forwarder: Forwards | None = None,
-        doorbell: Doorbell | None = None,
         on_first_contact: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._settings = settings
@@ -82,7 +81,7 @@ class Watcher:
         self._crediting = crediting
         self._witness = witness
         self._forwarder = forwarder
-        self._doorbell = doorbell
+        self.doorbell: Doorbell | None = None
         self._on_first_contact = on_first_contact
         self._wanted = asyncio.Event()
         self._heard: list[bytes] = []
@@ -228,8 +227,8 @@ class Watcher:
     async def _report(self, reasons: tuple[Reason, ...]) -> None:
         """Tell the database how we are: on a change at once, else every few seconds."""
         report: dict[str, Any] = {"reasons": [{"code": r.code, "detail": r.detail} for r in reasons]}
-        if self._doorbell is not None:
-            report["zmq"] = self._doorbell.snapshot()
+        if self.doorbell is not None:
+            report["zmq"] = self.doorbell.snapshot()
         due = time.monotonic() >= self._reported_at + _HEARTBEAT_SECONDS
         if report["reasons"] == self._reported.get("reasons") and not due:
             return

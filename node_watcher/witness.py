@@ -31,7 +31,14 @@ class Witness:
     """The watch-only wallet `node.wallet`."""
 
     def __init__(
-        self, rpc: Rpc, database: Database, watchlist: Watchlist, *, wallet: str, descriptor: str, keychain_id: int
+        self,
+        rpc: Rpc,
+        database: Database,
+        watchlist: Watchlist,
+        *,
+        wallet: str,
+        descriptor: str,
+        keychain_id: int,
     ) -> None:
         self._rpc = rpc
         self._database = database
@@ -64,7 +71,11 @@ class Witness:
             self._range_end, self._since = -1, None  # unloaded, renamed or rolled back: look again next time
             raise WitnessUnusable(f"node.wallet {self._wallet}: {error}") from error
         missed = 0
-        rows = [row for row in answer["transactions"] if row["category"] == "receive" and row["confirmations"] >= 0]
+        rows = [
+            row
+            for row in answer["transactions"]
+            if row["category"] == "receive" and row["confirmations"] >= 0
+        ]
         for txid in dict.fromkeys(row["txid"] for row in rows):
             vouts = [row["vout"] for row in rows if row["txid"] == txid]
             for vout in vouts:

@@ -9,7 +9,11 @@ from payments.status import PaymentState
 
 
 class EventType(StrEnum):
-    """Names of everything a shop can be told (contract, section "Events and webhooks")."""
+    """Names of everything a shop can be told (contract, section "Events and webhooks").
+
+    `payment.dropped` is ours: coins that were on their way are no longer, without a replacement or a
+    reorganisation that would tell it. Else a payment could go back to pending in silence.
+    """
 
     CREATED = "payment.created"
     DETECTED = "payment.detected"
@@ -23,6 +27,7 @@ class EventType(StrEnum):
     LATE = "payment.late"
     REPLACED = "payment.replaced"
     REORGED = "payment.reorged"
+    DROPPED = "payment.dropped"
     CREDITS_ADDED = "credits.added"
     CREDITS_REVERSED = "credits.reversed"
     CREDITS_SPENT = "credits.spent"
@@ -35,7 +40,6 @@ _FLAG_EVENTS = {
     Flag.REPLACED: EventType.REPLACED,
     Flag.REORGED: EventType.REORGED,
 }
-_AMOUNT_FLAGS = (Flag.UNDERPAID, Flag.OVERPAID)
 
 
 def events_between(before: PaymentState, after: PaymentState) -> list[EventType]:
@@ -44,10 +48,18 @@ def events_between(before: PaymentState, after: PaymentState) -> list[EventType]
     if before.detected_at is None and after.detected_at is not None:
         found.append(EventType.DETECTED)
     grew = after.received_sat > before.received_sat
-    for flag, event in _FLAG_EVENTS.items():
-        if flag in after.flags and (flag not in before.flags or (grew and flag in _AMOUNT_FLAGS)):
-            found.append(event)
-    return found + _status_events(before, after)
+    sank = after.confirmations < before.confirmations
+    again = {Flag.UNDERPAID: grew, Flag.OVERPAID: grew, Flag.REORGED: sank}
+    flagged = [
+        event
+        for flag, event in _FLAG_EVENTS.items()
+        if flag in after.flags and (flag not in before.flags or again.get(flag, False))
+    ]
+    if after.received_sat < before.received_sat and not {EventType.REPLACED, EventType.REORGED} & set(
+        flagged
+    ):
+        flagged.append(EventType.DROPPED)
+    return found + flagged + _status_events(before, after)
 
 
 def _status_events(before: PaymentState, after: PaymentState) -> list[EventType]:

@@ -87,29 +87,23 @@ class Facts:
     def in_payers_order(self) -> tuple[OutputFact, ...]:
         """Live outputs in the order in which they were paid.
 
-        A replacement (BIP 125) that still pays us no more than what it replaced keeps the moment
-        of the original: the payer was in time and only raised the fee.
+        A replacement (BIP 125) keeps the moment at which as much was already on its way in what it
+        replaced: the payer was in time and only raised the fee.
         """
-        by_replacer: dict[str, list[OutputFact]] = {}
-        for output in self.outputs:
-            if output.replaced_by is not None and not output.live:
-                by_replacer.setdefault(output.replaced_by, []).append(output)
-        live = [
-            replace(output, paid_at=min(output.paid_at, self._original_moment(output, by_replacer)))
-            for output in self.outputs
-            if output.live
-        ]
-        return tuple(sorted(live, key=lambda o: (o.paid_at, o.first_seen, o.outpoint)))
+        live = [o for o in self.outputs if o.live]
+        replacing = {o.replaced_by for o in self.outputs if not o.live} & {o.outpoint.txid for o in live}
+        moments = {txid: self._moment(txid) for txid in replacing if txid is not None}
+        dated = [replace(o, paid_at=min(o.paid_at, moments.get(o.outpoint.txid, o.paid_at))) for o in live]
+        return tuple(sorted(dated, key=lambda o: (o.paid_at, o.first_seen, o.outpoint)))
 
-    def _original_moment(self, output: OutputFact, by_replacer: dict[str, list[OutputFact]]) -> int:
-        moment, txid, seen = output.paid_at, output.outpoint.txid, {output.outpoint.txid}
-        while originals := by_replacer.get(txid, []):
-            paid_now = sum(o.value_sat for o in self.outputs if o.outpoint.txid == output.outpoint.txid)
-            if sum(o.value_sat for o in originals) < paid_now:
-                break
-            moment = min(moment, *(o.paid_at for o in originals))
-            txid = originals[0].outpoint.txid
-            if txid in seen:
-                break
-            seen.add(txid)
+    def _moment(self, txid: str, asked: frozenset[str] = frozenset()) -> int:
+        """When what this transaction pays was first on its way, be it in transactions it replaced."""
+        ours = [o for o in self.outputs if o.outpoint.txid == txid]
+        moment, asked = min(o.paid_at for o in ours), asked | {txid}
+        originals = {o.outpoint.txid for o in self.outputs if o.replaced_by == txid and not o.live} - asked
+        total = 0
+        for when, original in sorted((self._moment(original, asked), original) for original in originals):
+            total += sum(o.value_sat for o in self.outputs if o.outpoint.txid == original)
+            if total >= sum(o.value_sat for o in ours):
+                return min(moment, when)
         return moment

@@ -78,9 +78,7 @@ def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]
     booked = sum(o.value_sat for o in facts.outputs if o.booked)
     posted = facts.credits_posted
     held = (
-        is_late(facts)
-        and facts.terms.late is LatePolicy.HOLD
-        and facts.resolution is not Resolution.CREDIT
+        is_late(facts) and facts.terms.late is LatePolicy.HOLD and facts.resolution is not Resolution.CREDIT
     )
     gone = [o for o in facts.outputs if o.booked and o.height is None]
     come = [o for o in facts.outputs if not o.booked and settled(o, facts.terms, tip_height)]

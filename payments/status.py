@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from payments.facts import Facts, OutputFact, Resolution
-from payments.model import ExcessPolicy, Flag, LatePolicy, Status, Terms
+from payments.model import ExcessPolicy, Flag, LatePolicy, OutPoint, Status, Terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +38,25 @@ def credits_for(terms: Terms, sat: int) -> int:
 
 
 def covering(facts: Facts, tip_height: int) -> tuple[OutputFact, ...]:
-    """The deepest outputs that together pay the amount, in the payer's order; empty while they do not."""
-    chosen: list[OutputFact] = []
+    """The deepest outputs that it takes to pay the amount, in the payer's order; empty while they do not.
+
+    Dust that came before the real payment is not among them: what can be left out is, smallest first.
+    """
+    needed: dict[OutPoint, OutputFact] = {}
     total = 0
     ordered = facts.in_payers_order()
     for output in sorted(ordered, key=lambda o: -o.depth(tip_height)):
-        chosen.append(output)
+        needed[output.outpoint] = output
         total += output.value_sat
         if total >= facts.terms.needed_sat:
-            names = {o.outpoint for o in chosen}
-            return tuple(o for o in ordered if o.outpoint in names)
-    return ()
+            break
+    else:
+        return ()
+    for output in sorted(needed.values(), key=lambda o: o.value_sat):
+        if total - output.value_sat >= facts.terms.needed_sat:
+            total -= output.value_sat
+            del needed[output.outpoint]
+    return tuple(o for o in ordered if o.outpoint in needed)
 
 
 def confirmations_of(facts: Facts, tip_height: int) -> int:

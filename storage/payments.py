@@ -83,7 +83,8 @@ def create(tx: Tx, wanted: NewPayment, keychain_id: int, derive: Derive, now: in
 
 def _refuse_too_many(tx: Tx, wanted: NewPayment) -> None:
     row = tx.one(
-        "SELECT count(*) AS n FROM payment WHERE user_id = :user_id AND status = 'pending'", user_id=wanted.user_id
+        "SELECT count(*) AS n FROM payment WHERE user_id = :user_id AND status = 'pending'",
+        user_id=wanted.user_id,
     )
     if row is not None and row["n"] >= wanted.max_open:
         raise TooManyOpen(
@@ -115,7 +116,9 @@ def list_payments(
 
 def counts_by_status(tx: Tx) -> dict[str, int]:
     """How many payments stand at each status."""
-    return {row["status"]: row["n"] for row in tx.all("SELECT status, count(*) AS n FROM payment GROUP BY status")}
+    return {
+        row["status"]: row["n"] for row in tx.all("SELECT status, count(*) AS n FROM payment GROUP BY status")
+    }
 
 
 def scripts_after(tx: Tx, number: int, limit: int = 10_000) -> list[tuple[int, bytes]]:
@@ -126,5 +129,3 @@ def scripts_after(tx: Tx, number: int, limit: int = 10_000) -> list[tuple[int, b
         limit=limit,
     )
     return [(row["number"], bytes(row["script_pubkey"])) for row in rows]
-
-

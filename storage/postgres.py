@@ -136,7 +136,9 @@ class PostgresEngine:
     def take_leadership(self) -> None:
         """One watcher per database: a session's advisory lock, freed by the server however we end."""
         connection = self.connect()
-        taken = connection.execute(f"SELECT pg_try_advisory_lock({_LEADER_LOCK}) AS taken".encode()).fetchone()
+        taken = connection.execute(
+            f"SELECT pg_try_advisory_lock({_LEADER_LOCK}) AS taken".encode()
+        ).fetchone()
         if taken is None or not taken["taken"]:
             connection.close()
             raise DatabaseUnusable(

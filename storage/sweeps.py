@@ -99,7 +99,9 @@ def store_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], destination: str, n
 
 def sweeps_to_watch(tx: Tx) -> list[Sweep]:
     """Sweeps that may still have to be broadcast (again): everything that is not deep enough yet."""
-    return [_sweep(row) for row in tx.all("SELECT * FROM sweep WHERE state <> 'confirmed' ORDER BY created_at")]
+    return [
+        _sweep(row) for row in tx.all("SELECT * FROM sweep WHERE state <> 'confirmed' ORDER BY created_at")
+    ]
 
 
 def record_broadcast(tx: Tx, txid: str, now: int) -> list[Change]:

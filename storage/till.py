@@ -14,7 +14,9 @@ def claim(tx: Tx, network: str, now: int) -> None:
     row = tx.one("SELECT network FROM till WHERE only_row = 1")
     if row is None:
         tx.execute(
-            "INSERT INTO till (only_row, network, created_at) VALUES (1, :network, :now)", network=network, now=now
+            "INSERT INTO till (only_row, network, created_at) VALUES (1, :network, :now)",
+            network=network,
+            now=now,
         )
     elif row["network"] != network:
         raise DatabaseUnusable(
@@ -58,7 +60,9 @@ def report_health(tx: Tx, health: dict[str, Any], complete_at: int, now: int) ->
 
 def health(tx: Tx) -> dict[str, Any]:
     """What the watcher reported last, with `health_at`, `complete_at` and `tip_height` beside it."""
-    row = tx.one("SELECT health, health_at, complete_at, cursor_height, cursor_hash FROM till WHERE only_row = 1")
+    row = tx.one(
+        "SELECT health, health_at, complete_at, cursor_height, cursor_hash FROM till WHERE only_row = 1"
+    )
     if row is None:
         return {"health_at": 0, "complete_at": 0, "tip_height": None, "tip_hash": None}
     found: dict[str, Any] = json.loads(row["health"])

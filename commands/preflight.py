@@ -1,0 +1,123 @@
+"""What must be right before the service writes anything. What is only down is waited for instead."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from typing import Any
+
+from commands.console import refuse
+from commands.node_client import rpc_client
+from config.settings import Settings
+from node_watcher.gate import wrong_network
+from node_watcher.rpc import NodeForbids, NodeRefusesLogin, NodeUnavailable, Rpc, RpcError
+
+log = logging.getLogger("nodetill")
+
+RPC_METHODS = (
+    "getblockchaininfo",
+    "getbestblockhash",
+    "getblockheader",
+    "getblock",
+    "getrawmempool",
+    "getmempoolentry",
+    "getrawtransaction",
+    "gettxout",
+    "gettxspendingprevout",
+    "getzmqnotifications",
+    "deriveaddresses",
+    "listwallets",
+    "loadwallet",
+    "createwallet",
+    "importdescriptors",
+    "listdescriptors",
+    "listsinceblock",
+    "gettransaction",
+)
+"""Everything the watcher asks: the `rpcwhitelist` of its user."""
+
+FORWARDING_METHODS = ("getmempoolinfo", "estimatesmartfee", "sendrawtransaction")
+"""What forwarding mode asks beside that."""
+
+HARMLESS = {
+    "getblockchaininfo": (),
+    "getbestblockhash": (),
+    "getrawmempool": (),
+    "getzmqnotifications": (),
+    "listwallets": (),
+    "getmempoolinfo": (),
+}
+HWM_WANTED = 10_000
+
+
+async def check_node(settings: Settings) -> None:
+    """Refuse a node that answers and is wrong; a node that does not answer is waited for."""
+    rpc = rpc_client(settings)
+    try:
+        await _check(rpc, settings)
+    except NodeRefusesLogin as error:
+        refuse(str(error))
+    except NodeForbids as error:
+        refuse(str(error))
+    except NodeUnavailable as error:
+        log.warning("The node does not answer yet; starting all the same: %s", error)
+    finally:
+        await rpc.close()
+
+
+async def _check(rpc: Rpc, settings: Settings) -> None:
+    info: dict[str, Any] = await rpc.call("getblockchaininfo")
+    if info["chain"] != settings.node.network:
+        refuse(wrong_network(settings.node.network, str(info["chain"])).detail)
+    await _check_permissions(rpc, forwarding=settings.wallet.descriptor is None)
+    await _check_zmq(rpc, settings)
+
+
+async def _check_permissions(rpc: Rpc, *, forwarding: bool) -> None:
+    """Call every method once, so that a missing name in `rpcwhitelist` shows now and not at the first
+    payment. Without arguments most of them only complain about that, and touch nothing."""
+    for method in RPC_METHODS + (FORWARDING_METHODS if forwarding else ()):
+        try:
+            await rpc.call(method, *HARMLESS.get(method, ()))
+        except RpcError:
+            continue  # it was let through to the method, which misses its arguments
+
+
+async def _check_zmq(rpc: Rpc, settings: Settings) -> None:
+    wanted = {"pubrawtx": settings.node.zmq_rawtx, "pubhashblock": settings.node.zmq_hashblock}
+    offered: list[dict[str, Any]] = await rpc.call("getzmqnotifications")
+    by_type = {entry["type"]: entry for entry in offered}
+    for kind, endpoint in wanted.items():
+        setting = f"node.zmq_{kind.removeprefix('pub')}"
+        if endpoint is None:
+            log.warning("%s is not set: payments are seen by the timer only", setting)
+        elif kind not in by_type:
+            refuse(
+                f"{setting}: the node publishes no {kind.removeprefix('pub')} at all; add zmq{kind}={endpoint} to "
+                "bitcoin.conf and restart it (it stays silent, too, when another program has the port), "
+                f"or remove {setting} to work by the timer alone."
+            )
+        elif kind == "pubrawtx" and int(by_type[kind].get("hwm", 0)) < HWM_WANTED:
+            log.warning(
+                "The node drops transactions of full blocks from ZMQ: add zmqpubrawtxhwm=%d to bitcoin.conf",
+                HWM_WANTED,
+            )
+
+
+def check_port(settings: Settings) -> None:
+    """Refuse a taken port before anything is written."""
+    host, port = settings.api.host, settings.api.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                refuse(f"api.port: {port} is taken by another program; set another api.port, or stop it.")
+            if error.errno == errno.EACCES:
+                refuse(f"api.port: {port} needs root; set api.port to 1024 or more.")
+            refuse(
+                f"api.host: {host} cannot be listened on: {error.strerror}; use an address of this machine."
+            )

@@ -1,0 +1,73 @@
+"""`nodetill serve`: the service, until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from api.server import CannotListen
+from commands.console import DEFAULT_CONFIG, ConfigOption, refuse, settings_from
+from commands.keychain import open_keychain
+from commands.log_output import set_up
+from commands.preflight import check_node, check_port
+from commands.service import Roles, run_service
+from config.settings import Settings
+from storage.errors import DatabaseUnusable
+
+log = logging.getLogger("nodetill")
+
+
+class Role(StrEnum):
+    ALL = "all"
+    API = "api"
+    WATCHER = "watcher"
+
+
+def serve(
+    config: ConfigOption = DEFAULT_CONFIG,
+    role: Annotated[Role, typer.Option(help="Which part runs here; splitting needs PostgreSQL.")] = Role.ALL,
+) -> None:
+    """Run the service beside your own bitcoind: watcher, forwarder and API."""
+    settings = settings_from(config)
+    set_up(settings.log.format, settings.log.level)
+    if role is not Role.ALL and settings.database.engine == "sqlite":
+        refuse(
+            f"--role {role.value}: SQLite serves one process; set database.url to postgresql://… to split roles."
+        )
+    raise typer.Exit(asyncio.run(_serve(settings, Roles(role is not Role.WATCHER, role is not Role.API))))
+
+
+async def _serve(settings: Settings, roles: Roles) -> int:
+    keychain = open_keychain(settings)
+    if roles.api:
+        check_port(settings)
+    if roles.watcher:
+        await check_node(settings)
+    stop = asyncio.Event()
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    try:
+        await run_service(settings, keychain, roles, stop)
+    except (DatabaseUnusable, CannotListen) as error:
+        refuse(str(error))
+    except Exception as error:
+        if refused := _refusals(error):
+            refuse("\n".join(refused))
+        log.critical(
+            "nodetill stops because of an unexpected error; the next start finishes the work", exc_info=True
+        )
+        return 1
+    return 0
+
+
+def _refusals(error: Exception) -> list[str]:
+    """Sentences of what only the operator can mend, when a group of errors holds nothing else."""
+    if not isinstance(error, ExceptionGroup):
+        return []
+    known, others = error.split((DatabaseUnusable, CannotListen))
+    return [] if known is None or others is not None else [str(e) for e in known.exceptions]

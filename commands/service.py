@@ -1,0 +1,173 @@
+"""Composition: everything of the service, made from the settings and wired together."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Any
+
+from api.app import make_app
+from api.server import serving
+from api.shop import DemoNode, Offer, Shop
+from commands.keychain import Keychain
+from commands.node_client import hints_for, rest_client, rpc_client
+from config.settings import Settings
+from node_watcher.blocks import BlockSource
+from node_watcher.chain import ChainFollower
+from node_watcher.clock import now_ms
+from node_watcher.crediting import Crediting
+from node_watcher.derivation import check_derivation
+from node_watcher.forwarder import Forwarder
+from node_watcher.mempool import Mempool
+from node_watcher.watcher import Watcher, WatcherSettings
+from node_watcher.watchlist import Watchlist
+from node_watcher.witness import Witness
+from payments.forward import ForwardRules
+from payments.model import ExcessPolicy, LatePolicy, Package
+from storage import till
+from storage.database import Database
+from storage.tx import Context
+
+log = logging.getLogger("nodetill")
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Which parts run in this process. Both, unless PostgreSQL lets them be split."""
+
+    api: bool = True
+    watcher: bool = True
+
+
+def public_url(settings: Settings) -> str:
+    """What links begin with."""
+    host = f"[{settings.api.host}]" if ":" in settings.api.host else settings.api.host
+    return settings.api.public_url or f"http://{host}:{settings.api.port}"
+
+
+async def run_service(
+    settings: Settings,
+    keychain: Keychain,
+    roles: Roles,
+    stop: asyncio.Event,
+    *,
+    demo: DemoNode | None = None,
+    on_ready: Callable[[str], None] = lambda url: None,
+) -> None:
+    """Run until `stop` is set. A bug ends it with the exception that says so."""
+    endpoints = tuple((hook.url, frozenset(hook.events)) for hook in settings.webhooks)
+    context = Context(public_url=public_url(settings), endpoints=endpoints)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(
+            Database(settings.database.url.get_secret_value(), context, leader=roles.watcher)
+        )
+        await database.write(till.claim, settings.node.network, now_ms())
+        keychain_id = await database.write(
+            till.keychain,
+            keychain.descriptor.fingerprint,
+            keychain.descriptor.text,
+            watch_only=keychain.watch_only,
+            now=now_ms(),
+        )
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        tasks: list[asyncio.Task[Any]] = []
+        watcher = None
+        if roles.watcher:
+            watcher = await _watcher(settings, keychain, keychain_id, database, stack, tasks, group)
+            tasks.append(group.create_task(watcher.run(), name="watcher"))
+        if roles.api:
+            shop = _shop(settings, keychain, keychain_id, database, watcher, demo)
+            await stack.enter_async_context(serving(make_app(shop), settings.api.host, settings.api.port))
+            log.info("Serving on %s", context.public_url)
+        on_ready(context.public_url)
+        await stop.wait()
+        log.info("Stopping")
+        for task in tasks:
+            task.cancel()
+
+
+def _shop(
+    settings: Settings,
+    keychain: Keychain,
+    keychain_id: int,
+    database: Database,
+    watcher: Watcher | None,
+    demo: DemoNode | None,
+) -> Shop:
+    rules = settings.payments
+    secret = settings.api.user_token_secret
+    shop = Shop(
+        database=database,
+        network=settings.node.network,
+        packages=tuple(Package(p.id, p.name, p.credits, p.price_sat) for p in settings.packages),
+        keychain_id=keychain_id,
+        derive=keychain.descriptor.derive,
+        public_url=public_url(settings),
+        offer=Offer(
+            confirmations_required=rules.confirmations_required,
+            tiers=tuple((tier.above_sat, tier.confirmations) for tier in rules.tiers),
+            window_ms=rules.timeout_ms,
+            tolerance_sat=rules.tolerance_sat,
+            late=LatePolicy(rules.late),
+            excess=ExcessPolicy(rules.excess),
+            max_open_per_user=rules.max_open_per_user,
+        ),
+        user_token_secret=secret.get_secret_value() if secret else None,
+        demo=demo,
+    )
+    return shop if watcher is None else replace(shop, check_now=watcher.check_now)
+
+
+async def _watcher(
+    settings: Settings,
+    keychain: Keychain,
+    keychain_id: int,
+    database: Database,
+    stack: AsyncExitStack,
+    tasks: list[asyncio.Task[Any]],
+    group: asyncio.TaskGroup,
+) -> Watcher:
+    rpc = rpc_client(settings)
+    stack.push_async_callback(rpc.close)
+    rest = rest_client(settings)
+    stack.push_async_callback(rest.close)
+    watchlist = Watchlist(database)
+    network = settings.node.network
+    forwarder = None
+    if keychain.signer is not None and keychain.destination is not None:
+        rules = settings.forwarding
+        forwarder = Forwarder(
+            rpc,
+            database,
+            keychain.signer,
+            keychain.destination,
+            ForwardRules(rules.max_feerate, rules.target_blocks, rules.min_sat),
+            keychain_id=keychain_id,
+            network=network,
+        )
+    watcher = Watcher(
+        WatcherSettings(network, settings.payments.check_interval_ms / 1000),
+        rpc,
+        database,
+        watchlist,
+        ChainFollower(rpc, BlockSource(rpc, rest), database, watchlist),
+        Mempool(rpc, database, watchlist),
+        Crediting(rpc, database),
+        witness=Witness(
+            rpc,
+            database,
+            watchlist,
+            wallet=settings.node.wallet,
+            descriptor=keychain.descriptor.text,
+            keychain_id=keychain_id,
+        ),
+        forwarder=forwarder,
+        on_first_contact=lambda: check_derivation(rpc, keychain.descriptor),
+    )
+    if (hints := hints_for(settings, watcher.hear_rawtx, lambda _hint: watcher.ask_sooner())) is not None:
+        watcher.doorbell = hints
+        tasks.append(group.create_task(hints.run(), name="zmq"))
+    return watcher

@@ -1,0 +1,27 @@
+"""nodetill: a till beside your own Bitcoin node. This file is the command line's table of contents."""
+
+from __future__ import annotations
+
+import typer
+
+from commands import keys, seed
+from commands.demo import demo
+from commands.init import init
+from commands.serve import serve
+
+app = typer.Typer(
+    name="nodetill",
+    help="A till beside your own Bitcoin node: self-hosted payments, no third party.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.command()(demo)
+app.command()(init)
+app.command()(serve)
+app.add_typer(keys.app, name="keys")
+app.add_typer(seed.app, name="seed")
+
+
+if __name__ == "__main__":
+    app()
