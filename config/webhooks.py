@@ -24,6 +24,7 @@ EVENT_NAMES = (
     "payment.late",
     "payment.replaced",
     "payment.reorged",
+    "payment.dropped",
     "credits.added",
     "credits.reversed",
     "credits.spent",
