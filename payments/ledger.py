@@ -77,9 +77,7 @@ def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]
     """
     booked = sum(o.value_sat for o in facts.outputs if o.booked)
     posted = facts.credits_posted
-    held = (
-        is_late(facts) and facts.terms.late is LatePolicy.HOLD and facts.resolution is not Resolution.CREDIT
-    )
+    held = is_late(facts) and facts.terms.late is LatePolicy.HOLD and facts.resolution is not Resolution.CREDIT
     gone = [o for o in facts.outputs if o.booked and o.height is None]
     come = [o for o in facts.outputs if not o.booked and settled(o, facts.terms, tip_height)]
     due: list[Transfer] = []
@@ -93,9 +91,7 @@ def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]
     target = 0 if held else credits_for(facts.terms, booked)
     if target != posted:
         named = last or max(o.outpoint for o in facts.outputs if o.booked)
-        due.append(
-            Transfer(TransferKind.ADJUSTMENT, named, target - posted, _credit_lines(target - posted, user_id))
-        )
+        due.append(Transfer(TransferKind.ADJUSTMENT, named, target - posted, _credit_lines(target - posted, user_id)))
     return due
 
 
@@ -107,10 +103,12 @@ def spend(user_id: str, amount: int) -> Transfer:
 
 def forward(outpoint: OutPoint, value_sat: int, fee_sat: int) -> Transfer:
     """Coins of one outpoint leave the till for the owner's wallet; `fee_sat` of them go to miners."""
-    till = Account(AccountKind.TILL, Unit.SAT)
-    lines = moved(value_sat - fee_sat, till, Account(AccountKind.OWNER, Unit.SAT))
-    fees = moved(fee_sat, till, Account(AccountKind.FEES, Unit.SAT))
-    return Transfer(TransferKind.FORWARD, outpoint, 0, lines + fees)
+    lines = (
+        Line(Account(AccountKind.TILL, Unit.SAT), -value_sat),
+        Line(Account(AccountKind.OWNER, Unit.SAT), value_sat - fee_sat),
+        Line(Account(AccountKind.FEES, Unit.SAT), fee_sat),
+    )
+    return Transfer(TransferKind.FORWARD, outpoint, 0, tuple(line for line in lines if line.delta))
 
 
 def _credit_lines(credits: int, user_id: str) -> tuple[Line, ...]:
@@ -118,9 +116,7 @@ def _credit_lines(credits: int, user_id: str) -> tuple[Line, ...]:
     return moved(credits, issued, Account(AccountKind.USER, Unit.CREDIT, user_id))
 
 
-def _transfer(
-    kind: TransferKind, output: OutputFact, watch_only: bool, credits: int, user_id: str
-) -> Transfer:
+def _transfer(kind: TransferKind, output: OutputFact, watch_only: bool, credits: int, user_id: str) -> Transfer:
     """In watch-only mode the coins are the owner's at once; else they wait in the till."""
     here = Account(AccountKind.OWNER if watch_only else AccountKind.TILL, Unit.SAT)
     amount = output.value_sat if kind is TransferKind.DEPOSIT else -output.value_sat

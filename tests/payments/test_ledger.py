@@ -1,0 +1,213 @@
+"""What the ledger must write: always balanced, never twice, level with the facts afterwards."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from payments.facts import Facts, OutputFact, Resolution
+from payments.ledger import (
+    Account,
+    AccountKind,
+    Transfer,
+    TransferKind,
+    Unit,
+    forward,
+    spend,
+    transfers_due,
+)
+from payments.model import ExcessPolicy, LatePolicy, OutPoint
+from payments.status import credits_for, is_late
+from tests.payments.given import IN_TIME, TIP, TOO_LATE, facts, gone, output, terms
+
+HOLD = terms(late=LatePolicy.HOLD)
+
+
+def assert_balanced(transfer: Transfer) -> None:
+    """Zero in each unit; no empty line; no account twice (the ledger keys lines by account)."""
+    total: Counter[Unit] = Counter()
+    for line in transfer.lines:
+        assert line.delta != 0
+        total[line.account.unit] += line.delta
+    assert not any(total.values())
+    accounts = [line.account for line in transfer.lines]
+    assert len(accounts) == len(set(accounts))
+
+
+def apply(known: Facts, transfers: list[Transfer]) -> Facts:
+    """The facts after these transfers were written, as storage/ledger.py keeps them."""
+    booked = {o.outpoint: o.booked for o in known.outputs}
+    posted, ever = known.credits_posted, known.ever_credited
+    for transfer in transfers:
+        if transfer.kind is not TransferKind.ADJUSTMENT:
+            assert transfer.outpoint is not None
+            assert booked[transfer.outpoint] is (transfer.kind is TransferKind.REVERSAL)
+            booked[transfer.outpoint] = transfer.kind is TransferKind.DEPOSIT
+        posted, ever = posted + transfer.credits, ever or transfer.credits > 0
+        assert posted >= 0
+    outputs = tuple(replace(o, booked=booked[o.outpoint]) for o in known.outputs)
+    return replace(known, outputs=outputs, credits_posted=posted, ever_credited=ever)
+
+
+def told(known: Facts) -> list[tuple[TransferKind, str, int]]:
+    due = transfers_due(known, "u1", TIP)
+    for transfer in due:
+        assert_balanced(transfer)
+    return [(t.kind, t.outpoint.txid if t.outpoint else "", t.credits) for t in due]
+
+
+DEPOSIT, REVERSAL, ADJUSTMENT = TransferKind.DEPOSIT, TransferKind.REVERSAL, TransferKind.ADJUSTMENT
+
+
+@pytest.mark.parametrize(
+    ("known", "due"),
+    [
+        pytest.param(facts(), [], id="nothing"),
+        pytest.param(facts(output("a", 40_000, depth=2)), [], id="not deep enough"),
+        pytest.param(facts(output("a", 40_000, depth=3)), [(DEPOSIT, "a", 400)], id="deep enough"),
+        pytest.param(facts(output("a", 40_000, depth=3, booked=True), credits_posted=400), [], id="booked already"),
+        pytest.param(facts(output("a", 15_000, depth=3)), [(DEPOSIT, "a", 0)], id="a part: booked without credits"),
+        pytest.param(
+            facts(output("b", 25_000, depth=3, paid_at=IN_TIME + 1), output("a", 15_000, depth=3)),
+            [(DEPOSIT, "a", 0), (DEPOSIT, "b", 400)],
+            id="the completing part carries the credits",
+        ),
+        pytest.param(facts(output("a", 80_000, depth=3)), [(DEPOSIT, "a", 800)], id="excess in proportion"),
+        pytest.param(
+            facts(output("a", 80_000, depth=3), promise=terms(excess=ExcessPolicy.KEEP)),
+            [(DEPOSIT, "a", 400)],
+            id="excess kept",
+        ),
+        pytest.param(facts(output("a", 0, depth=3)), [(DEPOSIT, "a", 0)], id="an output of zero satoshi"),
+        pytest.param(facts(output("a", 40_000, depth=99, coinbase=True)), [], id="immature coinbase"),
+        pytest.param(
+            facts(gone("a", 40_000, booked=True), credits_posted=400, ever_credited=True),
+            [(REVERSAL, "a", -400)],
+            id="undone",
+        ),
+        pytest.param(
+            facts(
+                gone("a", 40_000, booked=True, replaced_by="b"),
+                output("b", 40_000, depth=3),
+                credits_posted=400,
+                ever_credited=True,
+            ),
+            [(REVERSAL, "a", -400), (DEPOSIT, "b", 400)],
+            id="undone and paid anew",
+        ),
+        pytest.param(
+            facts(output("a", 40_000, depth=3, paid_at=TOO_LATE), promise=HOLD),
+            [(DEPOSIT, "a", 0)],
+            id="late and held: the coins are booked, no credits",
+        ),
+        pytest.param(
+            facts(
+                output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True), promise=HOLD, resolution=Resolution.CREDIT
+            ),
+            [(ADJUSTMENT, "a", 400)],
+            id="held, then credited by the operator",
+        ),
+        pytest.param(
+            facts(
+                output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True), promise=HOLD, resolution=Resolution.IGNORE
+            ),
+            [],
+            id="held, then ignored",
+        ),
+        pytest.param(
+            facts(
+                *(output("dust", 546, vout=n, depth=3) for n in range(3)),
+                output("real", 40_000, depth=3, paid_at=IN_TIME + 1),
+            ),
+            [(DEPOSIT, "dust", 0)] * 3 + [(DEPOSIT, "real", 416)],
+            id="dust, then the real one",
+        ),
+    ],
+)
+def test_transfers_due(known: Facts, due: list[tuple[TransferKind, str, int]]) -> None:
+    assert told(known) == due
+    assert transfers_due(apply(known, transfers_due(known, "u1", TIP)), "u1", TIP) == []
+
+
+def test_where_the_coins_are_in_each_mode() -> None:
+    def places(watch_only: bool) -> set[AccountKind]:
+        known = facts(output("a", 40_000, depth=3), watch_only=watch_only)
+        return {line.account.kind for line in transfers_due(known, "u1", TIP)[0].lines}
+
+    assert places(True) - places(False) == {AccountKind.OWNER}
+    assert places(False) - places(True) == {AccountKind.TILL}
+
+
+def test_a_spend() -> None:
+    debit = spend("u1", 30)
+    assert_balanced(debit)
+    assert debit.credits == -30
+    assert (Account(AccountKind.USER, Unit.CREDIT, "u1"), -30) in debit.lines
+
+
+@pytest.mark.parametrize("fee", [0, 1, 141, 40_000])
+def test_a_forward_leaves_the_till_once(fee: int) -> None:
+    out = forward(OutPoint("a", 0), 40_000, fee)
+    assert_balanced(out)
+    deltas = {line.account.kind: line.delta for line in out.lines}
+    assert deltas[AccountKind.TILL] == -40_000
+    assert deltas.get(AccountKind.OWNER, 0) == 40_000 - fee
+    assert deltas.get(AccountKind.FEES, 0) == fee
+
+
+OUTPUTS = st.builds(
+    lambda name, value, depth, late, coinbase, mempool: output(
+        name,
+        value,
+        depth=depth,
+        paid_at=TOO_LATE if late else IN_TIME,
+        coinbase=coinbase,
+        in_mempool=mempool and depth is None,
+    ),
+    st.sampled_from("abcdef"),
+    st.sampled_from([0, 1, 546, 19_999, 20_000, 39_900, 40_000, 40_001, 1_000_000]),
+    st.none() | st.integers(1, 5) | st.just(101),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+)
+CHAINS = st.lists(OUTPUTS, max_size=6, unique_by=lambda o: o.outpoint)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    histories=st.lists(CHAINS, min_size=1, max_size=4),
+    late=st.sampled_from(LatePolicy),
+    excess=st.sampled_from(ExcessPolicy),
+    tolerance=st.sampled_from([0, 100]),
+    resolution=st.none() | st.sampled_from(Resolution),
+    watch_only=st.booleans(),
+)
+def test_the_ledger_follows_any_history(
+    histories: list[list[OutputFact]],
+    late: LatePolicy,
+    excess: ExcessPolicy,
+    tolerance: int,
+    resolution: Resolution | None,
+    watch_only: bool,
+) -> None:
+    """Whatever the chain does between two bookings: balanced, level after one round, idempotent."""
+    promise = terms(late=late, excess=excess, tolerance_sat=tolerance)
+    known = facts(promise=promise, watch_only=watch_only)
+    for chain in histories:
+        booked = {o.outpoint: o for o in known.outputs if o.booked}
+        now = {o.outpoint: replace(o, booked=o.outpoint in booked) for o in chain}
+        lost = [replace(o, height=None, in_mempool=False) for p, o in booked.items() if p not in now]
+        known = replace(known, outputs=(*now.values(), *lost), resolution=resolution)
+        due = transfers_due(known, "u1", TIP)
+        for transfer in due:
+            assert_balanced(transfer)
+        known = apply(known, due)
+        assert transfers_due(known, "u1", TIP) == []
+        total = sum(o.value_sat for o in known.outputs if o.booked)
+        held = late is LatePolicy.HOLD and is_late(known) and resolution is not Resolution.CREDIT
+        assert known.credits_posted == (0 if held else credits_for(promise, total))
