@@ -29,9 +29,7 @@ def keyring() -> str:
 def archives() -> list[str]:
     """Base addresses of the Debian archives in this machine's apt set-up, best first; may be empty."""
     found: list[str] = []
-    listing = _output(
-        ["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"]
-    )
+    listing = _output(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(LABEL)|$(REPO_URI)", "Created-By: Packages"])
     for line in listing.splitlines():
         origin, label, address = line.split("|", 2)
         if origin == label == "Debian":

@@ -53,7 +53,8 @@ class PackageSet:
 
     `suites` are tried in turn, the first name of each is the packages' own, further names are for
     their libraries. `beside` only steers apt's choice of dependencies. `programs` are paths inside
-    the packages (patterns allowed) that get a starter in `bin/`.
+    the packages (patterns allowed) that get a starter in `bin/`. `needless` names libraries that
+    only parts nobody runs here would load.
     """
 
     name: str
@@ -61,6 +62,7 @@ class PackageSet:
     suites: tuple[tuple[str, ...], ...]
     programs: tuple[str, ...]
     beside: tuple[str, ...] = ()
+    needless: tuple[str, ...] = ()
 
 
 def unpack(wanted: PackageSet, folder: Path, progress: Progress = lambda _: None) -> Path:
@@ -71,9 +73,7 @@ def unpack(wanted: PackageSet, folder: Path, progress: Progress = lambda _: None
     """
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
-            raise PackagesUnavailable(
-                f"{wanted.name} cannot be unpacked: {tool} is missing, so this is no Debian"
-            )
+            raise PackagesUnavailable(f"{wanted.name} cannot be unpacked: {tool} is missing, so this is no Debian")
     key = keyring()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -109,7 +109,7 @@ def _unpack_suite(
     versions: dict[str, str] = {}
     size = 0
     for name, version, count in re.findall(r"^'[^']+' ([^_\s]+)_([^_\s]+)_\S+ (\d+)", plan, re.M):
-        if name in wanted.packages or _LIBRARY.match(name):
+        if name in wanted.packages or (_LIBRARY.match(name) and not name.startswith(wanted.needless)):
             versions[name] = version.replace("%3a", ":")
             size += int(count)
     if missing := set(wanted.packages) - set(versions):
@@ -168,9 +168,7 @@ def _make_starters(wanted: PackageSet, root: Path, folder: Path) -> None:
         for program in found:
             named = interpreter(program)
             # Debian's merged /usr: packages may ship the loader as /usr/lib64/… or /lib64/….
-            loader = next(
-                (place for place in (f"{root}{named}", f"{root}/usr{named}") if os.path.lexists(place)), None
-            )
+            loader = next((place for place in (f"{root}{named}", f"{root}/usr{named}") if os.path.lexists(place)), None)
             if loader is None:
                 raise PackagesUnavailable(f"the packages hold no {named}")
             real = program.with_name(f".{program.name}.real")

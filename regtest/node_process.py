@@ -104,9 +104,7 @@ class NodeProcess(NodeRpc):
             return self
         orphan = self.datadir if self._temporary else None
         self.cookie_file.unlink(missing_ok=True)  # a killed node leaves one that no longer opens
-        self._process = ChildProcess(
-            self.command(), log_file=self.datadir / "output.log", remove_on_orphan=orphan
-        )
+        self._process = ChildProcess(self.command(), log_file=self.datadir / "output.log", remove_on_orphan=orphan)
         try:
             self.wait("RPC", self._answers, timeout=timeout)
         except TimeoutError as slow:
@@ -178,7 +176,5 @@ class NodeProcess(NodeRpc):
         while not condition():
             if time.monotonic() > end:
                 words = "" if self._process is None else self._process.last_words()
-                raise TimeoutError(
-                    f"waited {timeout:g} s for {what}; the node's last words: {words or '(none)'}"
-                )
+                raise TimeoutError(f"waited {timeout:g} s for {what}; the node's last words: {words or '(none)'}")
             time.sleep(0.02)

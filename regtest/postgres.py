@@ -66,6 +66,7 @@ class PostgresServer:
             "unix_socket_directories=",
             f"fsync={'on' if self._fsync else 'off'}",
             "max_connections=200",
+            "jit=off",  # the unpacked copy is without the compiler
             "shared_buffers=64MB",
             "dynamic_shared_memory_type=mmap",
         ):
@@ -125,9 +126,7 @@ class PostgresServer:
         """Remove a database, disconnecting whoever is still in it."""
         name = url.rsplit("/", 1)[1]
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(
-                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
-            )
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _make_cluster(self) -> None:
         password_file = self.folder / "password"

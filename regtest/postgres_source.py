@@ -20,9 +20,12 @@ class PostgresNotFound(RuntimeError):
 
 
 def _packages(version: int, suite: str) -> PackageSet:
-    programs = tuple(f"usr/lib/postgresql/{version}/bin/{name}" for name in ("initdb", "postgres"))
     return PackageSet(
-        name="postgresql", packages=(f"postgresql-{version}",), suites=((suite,),), programs=programs
+        name="postgresql",
+        packages=(f"postgresql-{version}",),
+        suites=((suite,),),
+        programs=tuple(f"usr/lib/postgresql/{version}/bin/{name}" for name in ("initdb", "postgres")),
+        needless=("libllvm", "libz3"),  # the just-in-time compiler: more than all the rest
     )
 
 
@@ -38,9 +41,7 @@ def find_postgres(progress: Progress = lambda _: None) -> Path:
     """
     if given := os.environ.get("POSTGRES_BIN"):
         if not _runs(Path(given)):
-            raise PostgresNotFound(
-                f"POSTGRES_BIN={given} holds no initdb and postgres that run: correct or unset it"
-            )
+            raise PostgresNotFound(f"POSTGRES_BIN={given} holds no initdb and postgres that run: correct or unset it")
         return Path(given)
     for folder in _on_this_machine():
         if _runs(folder):
@@ -68,9 +69,7 @@ def _on_this_machine() -> Iterator[Path]:
     if on_path := shutil.which("initdb"):
         yield Path(on_path).resolve().parent
     installed = Path("/usr/lib/postgresql").glob("*/bin")
-    yield from sorted(
-        installed, key=lambda folder: int(re.sub(r"\D", "", folder.parent.name) or 0), reverse=True
-    )
+    yield from sorted(installed, key=lambda folder: int(re.sub(r"\D", "", folder.parent.name) or 0), reverse=True)
 
 
 def _beside_its_files(starters: Path) -> Path:
@@ -84,10 +83,7 @@ def _beside_its_files(starters: Path) -> Path:
 def _runs(folder: Path) -> bool:
     try:
         return all(
-            subprocess.run(
-                [folder / name, "--version"], capture_output=True, timeout=60, check=False
-            ).returncode
-            == 0
+            subprocess.run([folder / name, "--version"], capture_output=True, timeout=60, check=False).returncode == 0
             for name in ("initdb", "postgres")
         )
     except (OSError, subprocess.TimeoutExpired):

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -21,16 +21,20 @@ def wait_for(predicate: Callable[[], T], timeout: float = 20.0, what: str = "") 
     end = time.monotonic() + timeout
     while not (value := predicate()):
         if time.monotonic() > end:
-            raise AssertionError(
-                f"waited {timeout:g} s for {what or _name(predicate)}; last value: {value!r}"
-            )
+            raise AssertionError(f"waited {timeout:g} s for {what or _name(predicate)}; last value: {value!r}")
         time.sleep(STEP)
     return value
 
 
-async def wait_for_async(
-    predicate: Callable[[], T] | Callable[[], Awaitable[T]], timeout: float = 20.0, what: str = ""
-) -> T:
+@overload
+async def wait_for_async(predicate: Callable[[], Awaitable[T]], timeout: float = 20.0, what: str = "") -> T: ...
+
+
+@overload
+async def wait_for_async(predicate: Callable[[], T], timeout: float = 20.0, what: str = "") -> T: ...
+
+
+async def wait_for_async(predicate: Callable[[], Any], timeout: float = 20.0, what: str = "") -> Any:
     """The same inside a running loop; `predicate` may be a plain or an async function."""
     end = time.monotonic() + timeout
     while True:
@@ -39,9 +43,7 @@ async def wait_for_async(
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(
-                f"waited {timeout:g} s for {what or _name(predicate)}; last value: {value!r}"
-            )
+            raise AssertionError(f"waited {timeout:g} s for {what or _name(predicate)}; last value: {value!r}")
         await asyncio.sleep(STEP)
 
 
