@@ -65,9 +65,7 @@ class PatientRpc(ABC):
     @abstractmethod
     async def close(self) -> None: ...
 
-    async def call(
-        self, method: str, *params: object, wallet: str | None = None, timeout: float | None = None
-    ) -> Any:
+    async def call(self, method: str, *params: object, wallet: str | None = None, timeout: float | None = None) -> Any:
         (answer,) = await self._ask([(method, *params)], wallet, timeout)
         if isinstance(answer, RpcError):
             raise answer
@@ -146,7 +144,8 @@ class PatientRpc(ABC):
                 passing=True,
             )
         raise NodeUnavailable(
-            f"What answers at {self._url} is not bitcoind (HTTP {status}, no JSON): check node.rpc_url."
+            f"What answers at {self._url} is not bitcoind (HTTP {status}, no JSON): check node.rpc_url.",
+            passing=True,  # it may have been bitcoind, cut short in the middle of its headers
         )
 
     def _nobody_there(self, error: OSError) -> NodeUnavailable:
@@ -157,9 +156,7 @@ class PatientRpc(ABC):
 
     def _cut(self, error: Exception) -> NodeUnavailable:
         reason = str(error) or type(error).__name__
-        return NodeUnavailable(
-            f"The node at {self._url} ended the connection in the middle ({reason}).", passing=True
-        )
+        return NodeUnavailable(f"The node at {self._url} ended the connection in the middle ({reason}).", passing=True)
 
 
 def names_of(calls: Sequence[Call]) -> str:

@@ -59,9 +59,7 @@ class ProxyRpc(PatientRpc):
             return await asyncio.wrap_future(job)
         except asyncio.CancelledError:
             if job.cancelled() and not _cancelling():  # by close(), before its turn came
-                raise NodeUnavailable(
-                    "The connections to the node are closed: nodetill is stopping."
-                ) from None
+                raise NodeUnavailable("The connections to the node are closed: nodetill is stopping.") from None
             raise
         finally:
             self._open.discard(connection)
@@ -82,12 +80,22 @@ class ProxyRpc(PatientRpc):
         except OSError as error:
             connection.close()
             raise self._nobody_there(error) from error
+        answers: list[http.client.HTTPResponse] = []
+
+        def kept(*args: Any, **named: Any) -> http.client.HTTPResponse:
+            answers[:] = [http.client.HTTPResponse(*args, **named)]
+            return answers[0]
+
+        # The library drops an answer that is not JSON unread and open, and then the connection is too.
+        connection.response_class = kept  # type: ignore[assignment]
         try:
             return [self._say(connection, call, wallet, login) for call in calls]
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._cut(error) from error
         finally:
             connection.close()
+            for answer in answers:
+                answer.close()
 
     def _say(self, connection: http.client.HTTPConnection, call: Call, wallet: str | None, login: str) -> Any:
         name, *params = call
