@@ -9,9 +9,7 @@ from typing import Any
 from aiohttp import web
 
 
-def answer(
-    body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None
-) -> web.Response:
+def answer(body: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """A JSON answer."""
     return as_sent(json.dumps(body), status, headers)
 

@@ -54,8 +54,7 @@ class Caller:
                 Kind.FORBIDDEN,
                 f"This needs an API key with the scope {scope.value}.",
                 headers={
-                    "WWW-Authenticate": 'Bearer realm="nodetill", error="insufficient_scope", '
-                    f'scope="{scope.value}"'
+                    "WWW-Authenticate": f'Bearer realm="nodetill", error="insufficient_scope", scope="{scope.value}"'
                 },
             )
 

@@ -68,7 +68,7 @@ async def pay(request: web.Request) -> web.Response:
     record = await find_payment(shop, request.match_info["payment_id"])
     if record.state.remaining_sat > 0:
         await node.pay(record.address, record.state.remaining_sat)
-        await shop.check_now()
+        await shop.check_soon()
     raise web.HTTPSeeOther(f"/pay/{record.id}")
 
 
@@ -77,7 +77,7 @@ async def mine(request: web.Request) -> web.Response:
     _own_form(request)
     shop = request.app[SHOP]
     await _node(shop).mine(1)
-    await shop.check_now()
+    await shop.check_soon()
     form = await request.post()
     back = str(form.get("payment_id", ""))
     raise web.HTTPSeeOther(f"/pay/{(await find_payment(shop, back)).id}" if back else "/")

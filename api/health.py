@@ -43,8 +43,7 @@ def reasons_of(shop: Shop, report: dict[str, Any], now: int) -> list[dict[str, s
         text = f"The watcher has not reported for {silent // 1000} seconds; is it running?"
         return [_reason("watcher", text)]
     return [
-        _reason(str(item.get("code", "watcher")), str(item.get("detail", "")))
-        for item in report.get("reasons", [])
+        _reason(str(item.get("code", "watcher")), str(item.get("detail", ""))) for item in report.get("reasons", [])
     ]
 
 

@@ -32,9 +32,7 @@ class Figures(Collector):
             total.add_metric([status.value], self._counts.get(status, 0))
         yield total
         waiting = sum(self._counts.get(s, 0) for s in (Status.PENDING, Status.CONFIRMING))
-        yield GaugeMetricFamily(
-            "nodetill_payments_open", "Payments that are pending or confirming", value=waiting
-        )
+        yield GaugeMetricFamily("nodetill_payments_open", "Payments that are pending or confirming", value=waiting)
         if self._report["tip_height"] is not None:
             yield GaugeMetricFamily(
                 "nodetill_tip_height",

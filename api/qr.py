@@ -33,9 +33,7 @@ def svg(text: str) -> bytes:
     """One path of horizontal runs on white: about 4 kB."""
     rows = matrix(text)
     size = len(rows)
-    path = "".join(
-        f"M{start} {y}h{length}v1h-{length}z" for y, row in enumerate(rows) for start, length in _runs(row)
-    )
+    path = "".join(f"M{start} {y}h{length}v1h-{length}z" for y, row in enumerate(rows) for start, length in _runs(row))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size} {size}" '
         'shape-rendering="crispEdges">'
@@ -51,10 +49,7 @@ def png(text: str) -> bytes:
     lines = b"".join((b"\0" + _packed(row)) * _SCALE for row in rows)
     header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     return (
-        b"\x89PNG\r\n\x1a\n"
-        + _chunk(b"IHDR", header)
-        + _chunk(b"IDAT", zlib.compress(lines, 9))
-        + _chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(lines, 9)) + _chunk(b"IEND", b"")
     )
 
 

@@ -65,8 +65,7 @@ class ApiSettings(Section):
         # RFC 7518, 3.2: a key for HS256 must have at least 256 bits.
         if value is not None and len(value.get_secret_value().encode()) < 32:
             raise ValueError(
-                "is too short to be safe; use at least 32 bytes, for example the output of "
-                "`openssl rand -hex 32`"
+                "is too short to be safe; use at least 32 bytes, for example the output of `openssl rand -hex 32`"
             )
         return value
 

@@ -48,8 +48,7 @@ def check_names(tables: dict[str, Any], path: Path, problems: list[str]) -> dict
                 good[section] = value
             else:
                 problems.append(
-                    f"{section} in {path} must be a list of tables; write [[{section}]] with two "
-                    "brackets above each"
+                    f"{section} in {path} must be a list of tables; write [[{section}]] with two brackets above each"
                 )
         elif section not in SECTION_KEYS:
             problems.append(_unknown_section(section, path))
@@ -79,6 +78,4 @@ def check_private(path: Path, holds_secret: bool, problems: list[str]) -> None:
         return
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        problems.append(
-            f"{path} holds a secret and others can read it (mode {mode:04o}); run: chmod 600 {path}"
-        )
+        problems.append(f"{path} holds a secret and others can read it (mode {mode:04o}); run: chmod 600 {path}")

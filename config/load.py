@@ -86,9 +86,7 @@ def _anchor(tables: dict[str, Any], folder: Path, environ: Mapping[str, str]) ->
         tables["database"]["url"] = anchored(url, folder)
 
 
-def _overlay(
-    tables: dict[str, Any], found: Found, sources: dict[str, str], environ: Mapping[str, str]
-) -> None:
+def _overlay(tables: dict[str, Any], found: Found, sources: dict[str, str], environ: Mapping[str, str]) -> None:
     """Lays the environment over the file. A secret and its `_file` replace each other."""
     above: dict[str, Any] = {}
     for (section, key), (value, name) in found.items():

@@ -66,9 +66,7 @@ class NodeSettings(Section):
                 "node.rpc_password, or use node.rpc_cookie_file"
             )
         if parts.query or parts.fragment or parts.path not in ("", "/"):
-            raise ValueError(
-                "must end after the port; the name of the wallet is its own setting, node.wallet"
-            )
+            raise ValueError("must end after the port; the name of the wallet is its own setting, node.wallet")
         if port is None:
             raise ValueError("needs a port, such as http://127.0.0.1:8332")
         return value.rstrip("/")
@@ -108,9 +106,7 @@ class NodeSettings(Section):
                 "node.rpc_password is set without node.rpc_user; add the user that your rpcauth line names"
             )
         if self.rpc_user and self.rpc_password is None:
-            raise ValueError(
-                "node.rpc_user is set without a password; add node.rpc_password_file or node.rpc_password"
-            )
+            raise ValueError("node.rpc_user is set without a password; add node.rpc_password_file or node.rpc_password")
         if self.rpc_user and ":" in self.rpc_user:
             raise ValueError("node.rpc_user must not hold a colon; HTTP ends the name there")
         return self

@@ -45,9 +45,7 @@ class PackageSettings(Section):
     @classmethod
     def _above_dust(cls, value: int) -> int:
         if value <= DUST_SAT:
-            raise ValueError(
-                f"must be more than {DUST_SAT} satoshi; nodes do not pass on smaller payments (dust)"
-            )
+            raise ValueError(f"must be more than {DUST_SAT} satoshi; nodes do not pass on smaller payments (dust)")
         if value > MAX_MONEY_SAT:
             raise ValueError("is more bitcoin than there will ever be; the unit is satoshi")
         return value

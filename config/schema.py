@@ -35,9 +35,7 @@ def _keys(section: str) -> frozenset[str]:
     return frozenset(annotation.model_fields) | extra
 
 
-SECTION_KEYS: dict[str, frozenset[str]] = {
-    name: _keys(name) for name in Settings.model_fields if name not in LISTS
-}
+SECTION_KEYS: dict[str, frozenset[str]] = {name: _keys(name) for name in Settings.model_fields if name not in LISTS}
 """The keys of each section that is a table."""
 
 

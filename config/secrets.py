@@ -15,8 +15,7 @@ def read_secret(setting: str, path: Path, problems: list[str]) -> str | None:
         problems.append(f"{setting}: {path} is not UTF-8 text; write the secret as plain text")
     except OSError as error:
         problems.append(
-            f"{setting}: {path} cannot be read ({error.strerror}); give the service's user "
-            "the right to read it"
+            f"{setting}: {path} cannot be read ({error.strerror}); give the service's user the right to read it"
         )
     else:
         secret = text.removesuffix("\n").removesuffix("\r")

@@ -56,12 +56,10 @@ class WalletSettings(Section):
                 )
             if self.seed_file is None:
                 raise ValueError(
-                    "wallet.seed_file is missing for forwarding mode; make one with "
-                    "`./nodetill seed create --out FILE`"
+                    "wallet.seed_file is missing for forwarding mode; make one with `./nodetill seed create --out FILE`"
                 )
             if self.forward_to is None:
                 raise ValueError(
-                    "wallet.forward_to is missing for forwarding mode; set it to an address "
-                    "of your own wallet"
+                    "wallet.forward_to is missing for forwarding mode; set it to an address of your own wallet"
                 )
         return self

@@ -82,7 +82,6 @@ class WebhookSettings(Section):
     def _public_means_https(self) -> Self:
         if not self.allow_private and urlsplit(self.url).scheme != "https":
             raise ValueError(
-                "webhooks.url must be https; for a receiver in your own network set "
-                "allow_private = true beside it"
+                "must have an https url; for a receiver in your own network set allow_private = true beside it"
             )
         return self

@@ -33,12 +33,16 @@ async def till(database: Database, aiohttp_client: ClientFactory) -> Till:
         if holder[0].on_check is not None:
             await holder[0].on_check()
 
+    def derive(index: int) -> tuple[bytes, str]:
+        holder[0].derive_hold.wait(10)  # lets a test keep a create in flight
+        return descriptor.derive(index)
+
     shop = Shop(
         database=database,
         network="regtest",
         packages=PACKAGES,
         keychain_id=keychain_id,
-        derive=descriptor.derive,
+        derive=derive,
         public_url=PUBLIC_URL,
         offer=Offer(max_open_per_user=3),
         user_token_secret=TOKEN_SECRET,

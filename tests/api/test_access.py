@@ -51,7 +51,7 @@ async def test_matrix(till: Till, method: str, path: str) -> None:
             headers = till.token("u1" if caller == "own" else "u2")
         else:
             headers = {} if caller == "nobody" else await till.key(caller)
-        body = None
+        body: dict[str, Any] | None = None
         if path == "payments" and method == "POST":
             body = {"package_id": "small"} | ({} if caller in ("own", "other") else {"user_id": "u3"})
         elif path.endswith("spend"):

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from api.payments import RUNNING
 from storage.till import next_index
 from tests.api.till import BASE, PUBLIC_URL, Till
+from tests.waiting import wait_for_async
 
 URL = f"{BASE}/payments"
 
 
-async def test_a_payment_has_every_field_of_the_contract(
-    till: Till, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_payment_has_every_field_of_the_contract(till: Till, caplog: pytest.LogCaptureFixture) -> None:
     key = await till.key("payments:write")
     body = {"package_id": "small", "user_id": "u1", "metadata": {"order": 7, "note": "naïve ☕ \u0000"}}
     with caplog.at_level(logging.INFO, logger="nodetill"):
@@ -185,6 +185,20 @@ async def test_the_same_key_at_the_same_time_makes_one_payment(till: Till) -> No
     assert len(made) == 1
     assert {body["code"] for status, body in answers if status == 409} <= {"request-in-flight"}
     assert await till.database.read(next_index, till.keychain_id) == 1
+
+
+async def test_a_key_in_flight_is_409(till: Till) -> None:
+    headers = till.token("u1") | {"Idempotency-Key": "k"}
+    till.derive_hold.clear()
+    first = asyncio.create_task(till.client.post(URL, json={"package_id": "small"}, headers=headers))
+    await wait_for_async(lambda: till.client.app[RUNNING])
+    second = await till.client.post(URL, json={"package_id": "small"}, headers=headers)
+    assert second.status == 409
+    assert (await second.json(content_type=None))["code"] == "request-in-flight"
+    till.derive_hold.set()
+    made = await (await first).json()
+    third = await till.client.post(URL, json={"package_id": "small"}, headers=headers)
+    assert (third.status, await third.json()) == (201, made)
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256])

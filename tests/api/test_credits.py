@@ -55,7 +55,7 @@ async def test_confirm_tells_when_the_check_found_it(till: Till) -> None:
 
 async def test_confirm_does_not_wait_for_ever(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
     payment = await till.create("u1")
-    monkeypatch.setattr("api.payments.CHECK_SECONDS", 0.05)
+    monkeypatch.setattr("api.shop.CHECK_SECONDS", 0.05)
     till.on_check = asyncio.Event().wait
     response = await till.client.post(f"{BASE}/confirm/{payment['payment_id']}", headers=till.token("u1"))
     assert response.status == 409
@@ -72,15 +72,14 @@ async def test_statement(till: Till) -> None:
     response = await till.client.get(f"{BASE}/users/u1/credits", headers=till.token("u1"))
     body = await response.json()
     assert (body["user_id"], body["balance"], body["next_cursor"]) == ("u1", 650, None)
-    told = [
-        (e["amount"], e["kind"], e["payment_id"], e["reference"], e["balance_after"]) for e in body["entries"]
-    ]
+    told = [(e["amount"], e["kind"], e["payment_id"], e["reference"], e["balance_after"]) for e in body["entries"]]
     assert told == [
         (-150, "spend", None, "order-1", 650),
         (400, "payment", second["payment_id"], None, 800),
         (400, "payment", first["payment_id"], None, 400),
     ]
-    cursor, seen = "", []
+    cursor: str | None = ""
+    seen: list[dict[str, Any]] = []
     while cursor is not None:
         url = f"{BASE}/users/u1/credits?limit=1&cursor={cursor}"
         page = await (await till.client.get(url, headers=till.token("u1"))).json()
@@ -94,9 +93,7 @@ async def test_a_reference_is_spent_once(till: Till) -> None:
     writer, url = await till.key("credits:write"), f"{BASE}/users/u1/credits/spend"
 
     async def spend(amount: int, reference: str) -> tuple[int, dict[str, Any]]:
-        response = await till.client.post(
-            url, json={"amount": amount, "reference": reference}, headers=writer
-        )
+        response = await till.client.post(url, json={"amount": amount, "reference": reference}, headers=writer)
         return response.status, await response.json(content_type=None)
 
     answers = await asyncio.gather(*(spend(100, "r") for _ in range(5)))

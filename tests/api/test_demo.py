@@ -65,9 +65,7 @@ async def test_buy_pay_and_mine(client: Client, database: Database, node: Regtes
     assert (paid.status, paid.headers["Location"]) == (303, where)
     (txid,) = node.mempool() - known
     outputs = node.rpc("getrawtransaction", txid, 1)["vout"]
-    assert [str(o["value"]) for o in outputs if o["scriptPubKey"].get("address") == record.address] == [
-        "0.00040000"
-    ]
+    assert [str(o["value"]) for o in outputs if o["scriptPubKey"].get("address") == record.address] == ["0.00040000"]
     height = node.height
     mined = await client.post("/demo/mine", data={"payment_id": payment_id}, allow_redirects=False)
     assert (mined.status, mined.headers["Location"]) == (303, where)

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import ClientResponse
 
 from api.changes import CHANGES
+from storage.database import Database
 from tests.api.till import BASE, Till
 from tests.waiting import wait_for_async
 
@@ -79,6 +80,16 @@ async def test_the_stream_shows_each_change(till: Till) -> None:
         await asyncio.gather(with_nothing_new, return_exceptions=True)
     async with till.client.get(url, headers={"Last-Event-ID": str(first_id)}) as stream:
         assert (await next_event(stream))[1] == seen
+
+
+async def test_the_stream_sees_what_another_process_writes(till: Till, database_url: str) -> None:
+    payment = await till.create("u1")
+    url = f"{BASE}/payments/{payment['payment_id']}/events"
+    async with till.client.get(url) as stream, Database(database_url) as other:
+        await next_event(stream)
+        elsewhere = Till(other, till.client, till.keychain_id)
+        await elsewhere.pay(payment["address"], 40_000)
+        assert (await next_event(stream))[1]["status"] == "confirming"
 
 
 async def test_streams_end_with_their_readers_and_with_the_service(till: Till) -> None:

@@ -7,6 +7,7 @@ tells of them rightly is what the watcher's and the scenario tests prove.
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -37,6 +38,12 @@ DESCRIPTOR = (
 Client = TestClient[web.Request, web.Application]
 
 
+def _open_gate() -> threading.Event:
+    gate = threading.Event()
+    gate.set()
+    return gate
+
+
 @dataclass
 class Till:
     """What tests hold."""
@@ -45,6 +52,7 @@ class Till:
     client: Client
     keychain_id: int
     checks: int = 0
+    derive_hold: threading.Event = field(default_factory=_open_gate)
     on_check: Callable[[], Awaitable[object]] | None = None
     height: int = 100
     mempool: list[IncomingTx] = field(default_factory=list)

@@ -127,7 +127,7 @@ IN_FILE = {
     "public_url": (MINIMAL + "[api]\npublic_url = 'pay.example.org'", ["api.public_url", "https"]),
     "plain webhook": (
         MINIMAL + f"[[webhooks]]\nurl='http://10.0.0.1/'\nsecret='{WHSEC}'",
-        ["webhooks number 1 webhooks.url must be https", "allow_private = true"],
+        ["webhooks number 1 must have an https url", "allow_private = true"],
     ),
     "webhook event": (
         MINIMAL + f"[[webhooks]]\nurl='https://x.org/'\nsecret='{WHSEC}'\nevents=['payment.paid']",
