@@ -94,8 +94,10 @@ class Forwarder:
         sweep = sweeps.Sweep(signed.txid, signed.raw, "stored", value, signed.fee_sat, now)
         try:
             await self._database.write(sweeps.store_sweep, sweep, coins, self._destination.address, now)
-        except AlreadyThere:
-            return None  # another worker was faster: its bytes are the ones that count
+        except AlreadyThere as error:
+            # Another worker was faster, and its bytes are the ones that count; or the ledger refuses.
+            log.warning("The sweep of payment %s was not stored: %s", coins[0].payment_id, error)
+            return None
         return sweep
 
     def _sign(self, coins: Sequence[sweeps.Coin], verdict: Affordable, tip: BlockId) -> SignedTx:
@@ -117,9 +119,7 @@ class Forwarder:
         if sweep.state != "stored":
             return 0
         await self._database.write(sweeps.record_broadcast, sweep.txid, now_ms())
-        log.info(
-            "Successfully forwarded %s BTC. TX: %s", btc_text(sweep.value_sat - sweep.fee_sat), sweep.txid
-        )
+        log.info("Successfully forwarded %s BTC. TX: %s", btc_text(sweep.value_sat - sweep.fee_sat), sweep.txid)
         return 1
 
     def _say_once(self, number: int, payment_id: str, reason: str) -> None:

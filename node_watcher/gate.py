@@ -7,6 +7,9 @@ from typing import Any
 
 from node_watcher.rpc import Rpc
 
+_PATIENCE_SECONDS = 10.0
+"""A node that does not answer the cheapest question for so long hangs, and `/readyz` says so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:
@@ -34,7 +37,7 @@ class Verdict:
 
 async def examine(rpc: Rpc, network: str) -> Verdict:
     """Ask `getblockchaininfo` and judge it."""
-    info: dict[str, Any] = await rpc.call("getblockchaininfo")
+    info: dict[str, Any] = await rpc.call("getblockchaininfo", timeout=_PATIENCE_SECONDS)
     height, lag = int(info["blocks"]), max(0, int(info["headers"]) - int(info["blocks"]))
     if info["chain"] != network:
         return Verdict((wrong_network(network, str(info["chain"])),), False, True, height, lag)
@@ -48,9 +51,7 @@ async def examine(rpc: Rpc, network: str) -> Verdict:
             )
         )
     elif lag > 1:
-        reasons.append(
-            Reason("syncing", f"The node has {lag} more headers than blocks; credits wait for them.")
-        )
+        reasons.append(Reason("syncing", f"The node has {lag} more headers than blocks; credits wait for them."))
     return Verdict(tuple(reasons), True, bool(reasons), height, lag)
 
 

@@ -26,12 +26,14 @@ from node_watcher.witness import Witness, WitnessUnusable
 from payments.model import BlockId
 from storage import evaluation, till
 from storage.database import Database
-from storage.errors import DatabaseBusy
+from storage.errors import CursorMoved, DatabaseBusy, DatabaseUnusable
 
 log = logging.getLogger("nodetill")
 _HEARTBEAT_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _RENEW_EVERY_BLOCKS = 144
+# A full disk, a server that restarts: the world's misbehaviour, which ends by itself or by a person.
+_DATABASE_TROUBLE = (DatabaseBusy, DatabaseUnusable)
 
 
 class Doorbell(Protocol):
@@ -121,6 +123,8 @@ class Watcher:
     async def run(self) -> None:
         """Watch until cancelled. The world's misbehaviour is retried here; a bug is not."""
         log.info("Bitcoin payment background processor started")
+        # What an earlier run reported is not true any more.
+        await self._report((Reason("starting", "The watcher is starting."),))
         await self._watchlist.load()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hear_loop(), name="rawtx")
@@ -135,7 +139,7 @@ class Watcher:
             raws, self._heard = self._heard, []
             try:
                 await self._mempool.hear(raws)
-            except (NodeError, DatabaseBusy) as error:
+            except (NodeError, *_DATABASE_TROUBLE) as error:
                 log.debug("A hint could not be followed up, the next pass will: %s", error)
                 self.ask_sooner()
 
@@ -166,7 +170,9 @@ class Watcher:
             reasons, complete = await self._look(started)
         except NodeError as error:
             reasons, complete = (Reason("node", str(error)),), False
-        except DatabaseBusy as error:
+        except CursorMoved as error:
+            reasons, complete = (Reason("database", f"Another watcher moved the cursor: {error}"),), False
+        except _DATABASE_TROUBLE as error:
             reasons, complete = (Reason("database", str(error)),), False
         if complete:
             self._complete_at = started
@@ -178,7 +184,7 @@ class Watcher:
             self._reasons = reasons
         try:
             await self._report(reasons)
-        except DatabaseBusy as error:
+        except _DATABASE_TROUBLE as error:
             log.warning("The watcher's report could not be written: %s", error)
         return not complete
 

@@ -15,8 +15,10 @@ from node_watcher.watchlist import Watchlist
 from payments.model import BlockId, OutPoint
 from payments.tx import match
 from storage import incoming as stored
+from storage.chain import active_hash
 from storage.database import Database
 from storage.till import created_at, next_index
+from storage.watched import WATCH_DEPTH
 
 log = logging.getLogger("nodetill")
 _NOT_FOUND, _ALREADY_LOADED = -18, -35
@@ -64,18 +66,14 @@ class Witness:
 
     async def compare(self, tip: BlockId) -> int:
         """Ask what the wallet received since the last comparison; returns how much we had missed."""
-        since = [self._since] if self._since else []
+        since = await self._start(tip)
         try:
             answer = await self._rpc.call("listsinceblock", *since, wallet=self._wallet)
         except RpcError as error:
             self._range_end, self._since = -1, None  # unloaded, renamed or rolled back: look again next time
             raise WitnessUnusable(f"node.wallet {self._wallet}: {error}") from error
         missed = 0
-        rows = [
-            row
-            for row in answer["transactions"]
-            if row["category"] == "receive" and row["confirmations"] >= 0
-        ]
+        rows = [row for row in answer["transactions"] if row["category"] == "receive" and row["confirmations"] >= 0]
         for txid in dict.fromkeys(row["txid"] for row in rows):
             vouts = [row["vout"] for row in rows if row["txid"] == txid]
             for vout in vouts:
@@ -84,6 +82,11 @@ class Witness:
                     break
         self._since = tip.hash
         return missed
+
+    async def _start(self, tip: BlockId) -> list[str]:
+        """Where the wallet's list begins: the last comparison, else what a reorganisation may still undo."""
+        known = self._since or await self._database.read(active_hash, tip.height - WATCH_DEPTH)
+        return [known] if known else []
 
     async def _repair(self, txid: str) -> int:
         details: dict[str, Any] = await self._rpc.call("gettransaction", txid, wallet=self._wallet)

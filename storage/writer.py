@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from storage.errors import DatabaseBusy, StorageError
+from storage.errors import DatabaseBusy, DatabaseUnusable, StorageError
 from storage.tx import Tx
 
 _BATCH = 256
@@ -78,7 +78,7 @@ class Writer:
             for attempt in range(_TRIES):
                 try:
                     if connection is None or not self._engine.alive(connection):
-                        connection = self._engine.connect()
+                        connection = self._reconnect()
                     self._commit_together(connection, batch)
                     break
                 except StorageError as error:
@@ -91,6 +91,13 @@ class Writer:
             self._tell(batch)
         if connection is not None:
             connection.close()
+
+    def _reconnect(self) -> Any:
+        try:
+            return self._engine.connect()
+        except DatabaseUnusable as error:
+            # It was usable when we started: a server that restarts, a disk that is not mounted yet.
+            raise DatabaseBusy(str(error)) from error
 
     def _take(self) -> tuple[list[_Job], bool]:
         job = self._jobs.get()
