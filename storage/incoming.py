@@ -34,19 +34,19 @@ def remember_mined(tx: Tx, mined: IncomingTx, block_hash: str, block_time: int, 
             "UPDATE incoming_tx SET in_mempool = 0, mined = 1, replaced_by = NULL WHERE txid = :txid",
             txid=mined.txid,
         )
-    ours = mined.outputs or tx.one("SELECT 1 AS ours FROM sweep WHERE txid = :txid", txid=mined.txid)
-    if ours:
-        tx.execute(
-            "INSERT INTO block_tx (block_hash, txid) VALUES (:block, :txid) ON CONFLICT DO NOTHING",
-            block=block_hash,
-            txid=mined.txid,
-        )
+    spends_ours = 0
     for prevout in mined.prevouts:
-        tx.execute(
+        spends_ours += tx.execute(
             "UPDATE output SET spent_by = :spender WHERE txid = :txid AND vout = :vout",
             spender=mined.txid,
             txid=prevout.txid,
             vout=prevout.vout,
+        )
+    if mined.outputs or spends_ours:
+        tx.execute(
+            "INSERT INTO block_tx (block_hash, txid) VALUES (:block, :txid) ON CONFLICT DO NOTHING",
+            block=block_hash,
+            txid=mined.txid,
         )
     return touched
 
@@ -128,15 +128,20 @@ def _remember(tx: Tx, seen: IncomingTx, *, paid_at: int, now: int) -> set[int]:
 
 
 def _replace_conflicts(tx: Tx, newcomer: IncomingTx) -> set[int]:
-    """Mark what spends the same coins as the newcomer and is not in a block as replaced by it."""
+    """Mark what spends the same coins as the newcomer and is not in a block as replaced by it.
+
+    What was replaced before keeps its first replacer: of three transactions for one coin each hands
+    its moment on to the next, and no two of them are counted together.
+    """
     touched: set[int] = set()
     for txid in _rivals(tx, newcomer.txid, newcomer.prevouts):
-        if not _in_active_block(tx, txid):
-            tx.execute(
-                "UPDATE incoming_tx SET in_mempool = 0, replaced_by = :by WHERE txid = :txid",
-                by=newcomer.txid,
-                txid=txid,
-            )
+        changed = tx.execute(
+            "UPDATE incoming_tx SET in_mempool = 0, replaced_by = :by"
+            " WHERE txid = :txid AND mined = 0 AND (in_mempool = 1 OR replaced_by IS NULL)",
+            by=newcomer.txid,
+            txid=txid,
+        )
+        if changed:
             touched |= payments_of(tx, txid)
     return touched
 

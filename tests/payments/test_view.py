@@ -13,6 +13,12 @@ from payments.view import payers_view, payment_view, rfc3339
 from tests.payments.given import CLOSES, IN_TIME, OPENED, TIP, facts, gone, output
 
 FIELDS = [
+    *("payment_id", "user_id", "package_id", "credits", "metadata", "status", "flags"),
+    *("amount_sat", "amount_btc", "received_sat", "confirmed_sat", "remaining_sat"),
+    *("address", "uri", "checkout_url", "confirmations", "confirmations_required", "tx_hash", "transactions"),
+    *("forwarding_tx_hash", "credited", "failure_reason"),
+    *("created_at", "expires_at", "detected_at", "confirmed_at", "completed_at"),
+]
     "payment_id",
     "user_id",
     "package_id",
