@@ -6,6 +6,7 @@ what is JSON but not what was asked for is 422 with a pointer to each wrong fiel
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 from collections.abc import Iterable
@@ -19,13 +20,16 @@ from api.problem import FieldError, Kind, Problem, invalid
 MAX_BODY = 64 * 1024
 """Bytes; the application's client_max_size."""
 
+BODY_SECONDS = 10
+"""A body that takes longer is given up: slow senders would fill up the service."""
+
 _MAX_DEPTH = 32
 
 M = TypeVar("M", bound=BaseModel)
 
 
 async def read_model(request: web.Request, model: type[M]) -> tuple[M, bytes]:
-    """The body as `model`, and its bytes. Raises `Problem` 400, 413, 415 or 422."""
+    """The body as `model`, and its bytes. Raises `Problem` 400, 408, 413, 415 or 422."""
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         # A few bytes can unpack to gigabytes.
         raise Problem(Kind.MEDIA_TYPE, "Send the body without Content-Encoding.")
@@ -34,7 +38,13 @@ async def read_model(request: web.Request, model: type[M]) -> tuple[M, bytes]:
             Kind.MEDIA_TYPE,
             f"The body is {request.content_type}; send Content-Type: application/json.",
         )
-    raw = await request.read()
+    if (request.content_length or 0) > MAX_BODY:
+        raise Problem(Kind.TOO_LARGE, Kind.TOO_LARGE.mend)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            raw = await request.read()
+    except TimeoutError:
+        raise Problem(Kind.TIMEOUT, Kind.TIMEOUT.mend, headers={"Connection": "close"}) from None
     return check(parse(raw), model), raw
 
 

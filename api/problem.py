@@ -81,6 +81,12 @@ class Kind(Enum):
         "There are not enough credits",
         "Ask GET /users/{user_id}/credits for the balance.",
     )
+    TIMEOUT = (
+        "request-timeout",
+        408,
+        "The body did not arrive in time",
+        "Send the whole body at once.",
+    )
     TOO_LARGE = ("body-too-large", 413, "The body is too large", "Send at most 64 KiB.")
     MEDIA_TYPE = (
         "unsupported-media-type",
@@ -212,19 +218,27 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status < 400:
             raise
         response = of_http_error(error).response()
+    except ConnectionError:
+        if request.transport is None or request.transport.is_closing():
+            raise  # the caller hung up: aiohttp knows, and there is nobody to answer
+        response = _failed(request_id)
     except DatabaseBusy:
         log.warning("database busy, request refused", extra={"request_id": request_id})
         response = _unavailable()
     except StorageError as error:
         log.error("database: %s", error, extra={"request_id": request_id})
         response = _unavailable()
-    except Exception:
-        log.exception("request %s failed", request_id, extra={"request_id": request_id})
-        detail = f"The request {request_id} failed; the operator's log says why."
-        response = Problem(Kind.INTERNAL, detail, request_id=request_id).response()
+    except Exception:  # noqa: BLE001 - the one place: logged in full by _failed, told as a 500
+        response = _failed(request_id)
     if not response.prepared:
         response.headers["X-Request-Id"] = request_id
     return response
+
+
+def _failed(request_id: str) -> web.Response:
+    log.exception("request %s failed", request_id, extra={"request_id": request_id})
+    detail = f"The request {request_id} failed; the operator's log says why."
+    return Problem(Kind.INTERNAL, detail, request_id=request_id).response()
 
 
 def _unavailable() -> web.Response:

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+_LOG = logging.getLogger("nodetill.http")
+
+
+def _not_their_noise(record: logging.LogRecord) -> bool:
+    """Bytes that are no HTTP are somebody's scan, not an error of ours."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_LOG.addFilter(_not_their_noise)
 
 
 class CannotListen(Exception):
@@ -19,7 +31,7 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[i
 
     Open requests get five seconds at the end. Raises `CannotListen`.
     """
-    runner = web.AppRunner(app, access_log=None, auto_decompress=False, shutdown_timeout=5.0)
+    runner = web.AppRunner(app, access_log=None, logger=_LOG, auto_decompress=False, shutdown_timeout=5.0)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)
