@@ -25,6 +25,9 @@ _LARGEST: Final = 4_000_000  # bytes: no transaction is larger than a block may 
 _WAITING: Final = 100_000
 """Messages kept while our loop is busy; beyond it the node drops, and the counter shows a gap."""
 
+_RENEW_AFTER: Final = 6.0
+"""Heartbeats without a connection after which a new socket is tried."""
+
 _UP: Final = zmq.EVENT_HANDSHAKE_SUCCEEDED  # CONNECTED alone also comes from a frozen node's kernel
 _DOWN: Final = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 
@@ -109,9 +112,7 @@ class Hints:
                     "connected": topic.connected,
                     "messages_total": topic.messages_total,
                     "gaps_total": topic.gaps_total,
-                    "silent_seconds": None
-                    if topic.last_message is None
-                    else round(now - topic.last_message, 3),
+                    "silent_seconds": None if topic.last_message is None else round(now - topic.last_message, 3),
                 }
                 for topic in self.topics.values()
             },
@@ -131,29 +132,31 @@ class Hints:
                 topic.connected = False
             context.destroy(linger=0)
 
-    async def _listen(
-        self, context: zmq.asyncio.Context, endpoint: str, topics: Mapping[bytes, Topic]
-    ) -> None:
-        with context.socket(zmq.SUB) as sock:
-            self._set_up(sock)
-            for name in topics:
-                sock.subscribe(name)
-            monitor = sock.get_monitor_socket(_UP | _DOWN)
-            try:
-                sock.connect(endpoint)
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._watch_connection(monitor, list(topics.values())))
-                    while True:
-                        self._hear(await sock.recv_multipart(), topics)
-            finally:
-                sock.disable_monitor()
+    async def _listen(self, context: zmq.asyncio.Context, endpoint: str, topics: Mapping[bytes, Topic]) -> None:
+        while True:
+            with context.socket(zmq.SUB) as sock:
+                self._set_up(sock)
+                for name in topics:
+                    sock.subscribe(name)
+                monitor = sock.get_monitor_socket(_UP | _DOWN)
+                try:
+                    sock.connect(endpoint)
+                    async with asyncio.TaskGroup() as group:
+                        receiving = group.create_task(self._receive(sock, topics))
+                        await self._watch_connection(monitor, list(topics.values()))
+                        receiving.cancel()
+                finally:
+                    sock.disable_monitor()
+
+    async def _receive(self, sock: zmq.asyncio.Socket, topics: Mapping[bytes, Topic]) -> None:
+        while True:
+            self._hear(await sock.recv_multipart(), topics)
 
     def _set_up(self, sock: zmq.Socket[Any]) -> None:
         beat = max(1, round(self._heartbeat * 1000))
         for option, value in (
             (zmq.LINGER, 0),
             (zmq.RCVHWM, _WAITING),
-            (zmq.MAXMSGSIZE, _LARGEST),
             (zmq.IPV6, 1),
             (zmq.HEARTBEAT_IVL, beat),
             (zmq.HEARTBEAT_TIMEOUT, 3 * beat),
@@ -167,11 +170,21 @@ class Hints:
             sock.setsockopt(option, value)
 
     async def _watch_connection(self, monitor: zmq.asyncio.Socket, topics: list[Topic]) -> None:
+        """Returns when there was no connection for some time and a new socket should be tried.
+
+        libzmq reconnects by itself, but gives up for good on a peer that once spoke another protocol.
+        """
+        patience: float | None = _RENEW_AFTER * self._heartbeat
         while True:
-            event = await recv_monitor_message(monitor)
+            try:
+                async with asyncio.timeout(patience):
+                    event = await recv_monitor_message(monitor)
+            except TimeoutError:
+                return
             up = event["event"] == _UP
             for topic in topics:
                 topic.connected = up
+            patience = None if up else _RENEW_AFTER * self._heartbeat
             if up:
                 self._on_hint(Hint.CONNECTED)  # what was said before is lost: look
 
@@ -209,4 +222,4 @@ def _fits(topic: str, body: bytes) -> bool:
         return len(body) == _HASH_SIZE
     if topic == "sequence":
         return len(body) in _SEQUENCE_SIZES
-    return bool(body)
+    return 0 < len(body) <= _LARGEST
