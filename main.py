@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from commands import keys, seed
+from commands.bench import bench
 from commands.demo import demo
 from commands.init import init
 from commands.serve import serve
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(bench)
 app.command()(demo)
 app.command()(init)
 app.command()(serve)

@@ -83,15 +83,9 @@ def init(
     )
     _write(config, render(answers))
     print(f"Wrote {config} (readable by you alone).\n")
-    print(
-        bitcoin_conf(
-            answers.zmq_rawtx or "", answers.zmq_hashblock or "", rpc_user, forwarding=bool(forward_to)
-        )
-    )
+    print(bitcoin_conf(answers.zmq_rawtx or "", answers.zmq_hashblock or "", rpc_user, forwarding=bool(forward_to)))
     print("Next: restart bitcoind, then")
-    print(
-        f"  ./nodetill keys create --name shop --scope payments:write --scope payments:read --config {config}"
-    )
+    print(f"  ./nodetill keys create --name shop --scope payments:write --scope payments:read --config {config}")
     print(f"  ./nodetill serve --config {config}")
 
 
@@ -102,9 +96,7 @@ def _asked(question: str, default: str | None) -> str:
 
 def _check_wallet(network: str, descriptor: Text, seed_file: Text, forward_to: Text) -> None:
     if bool(descriptor) == bool(seed_file or forward_to):
-        refuse(
-            "--descriptor, or --seed-file with --forward-to: give exactly one of the two ways. Nothing was written."
-        )
+        refuse("--descriptor, or --seed-file with --forward-to: give exactly one of the two ways. Nothing was written.")
     try:
         if descriptor:
             first = RangedDescriptor.parse(descriptor, network).derive(0)[1]

@@ -28,9 +28,7 @@ def rest_client(settings: Settings) -> Rest:
     return Rest(settings.node.rpc_url)
 
 
-def hints_for(
-    settings: Settings, on_rawtx: Callable[[bytes], None], on_hint: Callable[[Hint], None]
-) -> Hints | None:
+def hints_for(settings: Settings, on_rawtx: Callable[[bytes], None], on_hint: Callable[[Hint], None]) -> Hints | None:
     """The ZMQ subscriber, or None when no endpoint is set: then the timer finds everything."""
     node = settings.node
     wanted = {"rawtx": node.zmq_rawtx, "hashblock": node.zmq_hashblock, "sequence": node.zmq_sequence}

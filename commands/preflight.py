@@ -40,14 +40,8 @@ RPC_METHODS = (
 FORWARDING_METHODS = ("getmempoolinfo", "estimatesmartfee", "sendrawtransaction")
 """What forwarding mode asks beside that."""
 
-HARMLESS = {
-    "getblockchaininfo": (),
-    "getbestblockhash": (),
-    "getrawmempool": (),
-    "getzmqnotifications": (),
-    "listwallets": (),
-    "getmempoolinfo": (),
-}
+_WRONG_ARGUMENTS: dict[str, tuple[object, ...]] = {"getrawmempool": ("x",), "listsinceblock": ("x",)}
+"""Where a call without arguments would be work, one that the method refuses."""
 HWM_WANTED = 10_000
 
 
@@ -76,10 +70,10 @@ async def _check(rpc: Rpc, settings: Settings) -> None:
 
 async def _check_permissions(rpc: Rpc, *, forwarding: bool) -> None:
     """Call every method once, so that a missing name in `rpcwhitelist` shows now and not at the first
-    payment. Without arguments most of them only complain about that, and touch nothing."""
+    payment. Without arguments they only look, or complain about that; none of them changes anything."""
     for method in RPC_METHODS + (FORWARDING_METHODS if forwarding else ()):
         try:
-            await rpc.call(method, *HARMLESS.get(method, ()))
+            await rpc.call(method, *_WRONG_ARGUMENTS.get(method, ()))
         except RpcError:
             continue  # it was let through to the method, which misses its arguments
 
@@ -118,6 +112,4 @@ def check_port(settings: Settings) -> None:
                 refuse(f"api.port: {port} is taken by another program; set another api.port, or stop it.")
             if error.errno == errno.EACCES:
                 refuse(f"api.port: {port} needs root; set api.port to 1024 or more.")
-            refuse(
-                f"api.host: {host} cannot be listened on: {error.strerror}; use an address of this machine."
-            )
+            refuse(f"api.host: {host} cannot be listened on: {error.strerror}; use an address of this machine.")

@@ -66,9 +66,7 @@ def import_(out: OutOption, passphrase_file: PassphraseOption = None) -> None:
 def verify(
     file: SeedArgument,
     passphrase_file: PassphraseOption = None,
-    with_words: Annotated[
-        bool, typer.Option("--with-words", help="Compare with the words on standard input.")
-    ] = False,
+    with_words: Annotated[bool, typer.Option("--with-words", help="Compare with the words on standard input.")] = False,
 ) -> None:
     """Check that the passphrase opens the file, and that your paper holds the same words."""
     passphrase = passphrase_from(passphrase_file, twice=False)
@@ -83,8 +81,7 @@ def verify(
         print(f"nodetill: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
     print(
-        f"{file} opens; its fingerprint is {seed.fingerprint}"
-        + (", and the words are the same." if mnemonic else ".")
+        f"{file} opens; its fingerprint is {seed.fingerprint}" + (", and the words are the same." if mnemonic else ".")
     )
 
 

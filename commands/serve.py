@@ -36,9 +36,7 @@ def serve(
     settings = settings_from(config)
     set_up(settings.log.format, settings.log.level)
     if role is not Role.ALL and settings.database.engine == "sqlite":
-        refuse(
-            f"--role {role.value}: SQLite serves one process; set database.url to postgresql://… to split roles."
-        )
+        refuse(f"--role {role.value}: SQLite serves one process; set database.url to postgresql://… to split roles.")
     raise typer.Exit(asyncio.run(_serve(settings, Roles(role is not Role.WATCHER, role is not Role.API))))
 
 
@@ -58,9 +56,7 @@ async def _serve(settings: Settings, roles: Roles) -> int:
     except Exception as error:
         if refused := _refusals(error):
             refuse("\n".join(refused))
-        log.critical(
-            "nodetill stops because of an unexpected error; the next start finishes the work", exc_info=True
-        )
+        log.critical("nodetill stops because of an unexpected error; the next start finishes the work", exc_info=True)
         return 1
     return 0
 

@@ -32,6 +32,7 @@ log = logging.getLogger("nodetill")
 _HEARTBEAT_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _RENEW_EVERY_BLOCKS = 144
+_HEARD_AT_MOST = 50_000
 # A full disk, a server that restarts: the world's misbehaviour, which ends by itself or by a person.
 _DATABASE_TROUBLE = (DatabaseBusy, DatabaseUnusable)
 
@@ -102,6 +103,9 @@ class Watcher:
 
     def hear_rawtx(self, raw: bytes) -> None:
         """A rawtx hint. Only kept here; matching happens in the task that waits for it."""
+        if len(self._heard) >= _HEARD_AT_MOST:
+            self._heard.clear()  # nobody answers for them just now; a pass will find what is ours
+            self.ask_sooner()
         self._heard.append(raw)
         self._hearing.set()
 
