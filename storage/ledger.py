@@ -128,10 +128,13 @@ def post(
 
 
 def _epoch(tx: Tx, kind: TransferKind, outpoint: OutPoint) -> int:
-    """How often the outpoint was taken back (for a deposit) or booked before (for a reversal).
+    """How often the outpoint was taken back (for a deposit), or which of its deposits is taken back.
 
-    A second deposit without a reversal between them meets the first one's unique key.
+    A second deposit without a reversal between them meets the first one's unique key, and so does a
+    second reversal; one of what was never booked gets -1, which the database refuses.
     """
+    if kind is TransferKind.FORWARD:
+        return 0
     counted = {TransferKind.DEPOSIT: TransferKind.REVERSAL, TransferKind.REVERSAL: TransferKind.DEPOSIT}
     row = tx.one(
         "SELECT count(*) AS times FROM transfer WHERE kind = :kind AND txid = :txid AND vout = :vout",
@@ -140,7 +143,7 @@ def _epoch(tx: Tx, kind: TransferKind, outpoint: OutPoint) -> int:
         vout=outpoint.vout,
     )
     times = int(row["times"]) if row else 0
-    return 0 if kind is TransferKind.FORWARD else times
+    return times - 1 if kind is TransferKind.REVERSAL else times
 
 
 def _add(tx: Tx, account: Account, delta: int) -> int:

@@ -33,6 +33,8 @@ def _dialect(sql: str) -> str:
 def _translated(error: psycopg.Error) -> StorageError:
     if isinstance(error, psycopg.errors.UniqueViolation):
         return AlreadyThere(str(error))
+    if isinstance(error, (psycopg.IntegrityError, psycopg.errors.RaiseException)):
+        return StorageError(f"PostgreSQL refuses the row: {error}")
     if isinstance(error, psycopg.OperationalError):
         return DatabaseBusy(f"PostgreSQL is not to be had just now: {error}")
     return DatabaseUnusable(f"PostgreSQL answers: {error}")

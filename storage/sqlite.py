@@ -23,6 +23,8 @@ def _translated(error: sqlite3.Error) -> StorageError:
     code = getattr(error, "sqlite_errorcode", 0)
     if code in _UNIQUE_CODES:
         return AlreadyThere(str(error))
+    if code & 0xFF == sqlite3.SQLITE_CONSTRAINT:
+        return StorageError(f"SQLite refuses the row: {error}")
     if code & 0xFF in _BUSY_CODES:
         return DatabaseBusy(f"SQLite is held by another process: {error}")
     return DatabaseUnusable(f"SQLite answers: {error}. See to database.url: its disk and its permissions.")

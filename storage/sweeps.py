@@ -73,6 +73,8 @@ def coins_due(tx: Tx, keychain_id: int, limit: int) -> list[tuple[int, list[Coin
 
 def store_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], destination: str, now: int) -> None:
     """Keep the signed bytes and claim their inputs. Raises `AlreadyThere` when one is claimed already."""
+    if (value := sum(coin.value_sat for coin in coins)) != sweep.value_sat:
+        raise ValueError(f"sweep {sweep.txid} says {sweep.value_sat} sat, its coins hold {value} sat")
     tx.execute(
         "INSERT INTO sweep (txid, raw, state, destination, value_sat, fee_sat, created_at)"
         " VALUES (:txid, :raw, 'stored', :destination, :value, :fee, :now)",
@@ -83,25 +85,25 @@ def store_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], destination: str, n
         fee=sweep.fee_sat,
         now=now,
     )
-    fee_left = sweep.fee_sat
-    for position, coin in enumerate(coins):
+    swept = fees = 0
+    for coin in coins:
         tx.execute(
             "INSERT INTO sweep_input (prev_txid, prev_vout, sweep_txid) VALUES (:txid, :vout, :sweep)",
             txid=coin.outpoint.txid,
             vout=coin.outpoint.vout,
             sweep=sweep.txid,
         )
-        # Each outpoint leaves the till under its own key; the fee is shared out by value.
-        share = fee_left if position == len(coins) - 1 else sweep.fee_sat * coin.value_sat // sweep.value_sat
-        fee_left -= share
+        # Each outpoint leaves the till under its own key. The fee is shared out by value, rounded on the
+        # running sum: the shares add up and none is larger than its coin.
+        swept += coin.value_sat
+        share = sweep.fee_sat * swept // value - fees
+        fees += share
         post(tx, forward(coin.outpoint, coin.value_sat, share), {"sweep": sweep.txid}, now)
 
 
 def sweeps_to_watch(tx: Tx) -> list[Sweep]:
     """Sweeps that may still have to be broadcast (again): everything that is not deep enough yet."""
-    return [
-        _sweep(row) for row in tx.all("SELECT * FROM sweep WHERE state <> 'confirmed' ORDER BY created_at")
-    ]
+    return [_sweep(row) for row in tx.all("SELECT * FROM sweep WHERE state <> 'confirmed' ORDER BY created_at")]
 
 
 def record_broadcast(tx: Tx, txid: str, now: int) -> list[Change]:
@@ -133,8 +135,7 @@ def close_deep_sweeps(tx: Tx) -> int:
 def in_active_block(tx: Tx, txid: str) -> bool:
     """Whether a block of the active chain holds the transaction, as far as we have processed it."""
     row = tx.one(
-        "SELECT 1 AS found FROM block_tx l JOIN block b ON b.hash = l.block_hash"
-        " WHERE l.txid = :txid AND b.active = 1",
+        "SELECT 1 AS found FROM block_tx l JOIN block b ON b.hash = l.block_hash WHERE l.txid = :txid AND b.active = 1",
         txid=txid,
     )
     return row is not None

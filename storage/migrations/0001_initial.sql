@@ -138,7 +138,7 @@ CREATE TABLE transfer (
     payment_number INTEGER REFERENCES payment (number),
     txid TEXT,
     vout INTEGER,
-    epoch INTEGER NOT NULL DEFAULT 0,
+    epoch INTEGER NOT NULL DEFAULT 0 CHECK (epoch >= 0),
     user_id TEXT,
     reference TEXT,
     credits INTEGER NOT NULL,

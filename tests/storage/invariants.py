@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from itertools import pairwise
 
 from payments.facts import Resolution
 from payments.ledger import transfers_due
@@ -107,6 +108,6 @@ def _cursor_is_on_the_stored_chain(tx: Tx) -> None:
     if till is None or not active:
         return
     assert (active[-1]["height"], active[-1]["hash"]) == (till["cursor_height"], till["cursor_hash"]), "I12: top"
-    for below, above in zip(active, active[1:], strict=False):
+    for below, above in pairwise(active):
         assert (above["height"], above["prev_hash"]) == (below["height"] + 1, below["hash"]), "I12: chain"
     assert active[0]["height"] == till["birth_height"] + 1, "I12: hole"

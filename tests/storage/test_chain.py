@@ -36,7 +36,7 @@ async def test_a_payment_goes_its_way(shop: SmallShop) -> None:
     ]
 
 
-@pytest.mark.parametrize("height_off, parent", [(0, "genesis"), (2, "genesis"), (1, "other")])
+@pytest.mark.parametrize(("height_off", "parent"), [(0, "genesis"), (2, "genesis"), (1, "other")])
 async def test_a_block_that_does_not_follow_is_refused_whole(shop: SmallShop, height_off: int, parent: str) -> None:
     bought = await shop.create()
     header = BlockHeader(BIRTH.height + height_off, "x", parent, shop.now)
