@@ -1,0 +1,64 @@
+"""What the scenarios share: services made on demand, and closed when their module is done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regtest.bitcoind_source import BitcoindPrograms
+from regtest.node import RegtestNode
+from regtest.postgres import PostgresServer
+from regtest.service import RunningService
+
+COMBINATIONS = [(engine, mode) for engine in ("sqlite", "postgres") for mode in ("watch-only", "forwarding")]
+"""Every database with every way to the owner."""
+
+TWO_COMBINATIONS = [("sqlite", "forwarding"), ("postgres", "watch-only")]
+"""Each of them once, for scenarios that know nothing of either."""
+
+MakeTill = Callable[..., RunningService]
+MakeUrl = Callable[[str], str]
+
+
+@pytest.fixture(scope="module")
+def make_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeUrl]:
+    """`make_database("sqlite" | "postgres")`: the URL of a fresh empty database."""
+    made: list[tuple[PostgresServer, str]] = []
+
+    def make(engine: str) -> str:
+        if engine == "sqlite":
+            return f"sqlite:///{tmp_path_factory.mktemp('database') / 'till.db'}"
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        made.append((server, server.create_database()))
+        return made[-1][1]
+
+    yield make
+    for server, url in made:
+        server.drop_database(url)
+
+
+@pytest.fixture(scope="module")
+def make_till(make_database: MakeUrl, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeTill]:
+    """`make_till(node, engine, mode, start=True, **options of RunningService)`."""
+    made: list[RunningService] = []
+
+    def make(
+        node: RegtestNode, engine: str = "sqlite", mode: Any = "watch-only", *, start: bool = True, **options: Any
+    ) -> RunningService:
+        folder: Path = options.pop("folder", None) or tmp_path_factory.mktemp("service")
+        made.append(RunningService(node, make_database(engine), mode=mode, folder=folder, **options))
+        return made[-1].start() if start else made[-1]
+
+    yield make
+    for till in made:
+        till.close()
+
+
+@pytest.fixture(scope="module")
+def own_node(bitcoind_binary: BitcoindPrograms) -> Iterator[RegtestNode]:
+    """A funded node for one module: stop it, kill it, undo its blocks."""
+    with RegtestNode(bitcoind_binary, extra_args=["-mempoolexpiry=1"]) as own:
+        yield own.fund()

@@ -1,0 +1,291 @@
+"""One purchase, step by step: every field, every entry, every event, every log line."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import struct
+import xml.etree.ElementTree as ET
+import zlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from regtest.conftest import COMBINATIONS, MakeTill
+from regtest.expected_payment import A_MOMENT, moment, new_payment, transaction, wrong_fields
+from regtest.node import RegtestNode
+from regtest.service import BASE, RunningService
+
+SMALL = {"id": "small", "name": "Small", "credits": 400, "price_sat": 40_000, "price_btc": "0.00040000"}
+EVENTS = [
+    "payment.created",
+    "payment.detected",
+    *["payment.confirming"] * 4,  # seen, then each of three depths
+    "credits.added",
+    "payment.confirmed",
+    "payment.forwarded",
+]
+
+
+@pytest.fixture(scope="module", params=COMBINATIONS, ids="-".join)
+def till(request: pytest.FixtureRequest, node: RegtestNode, make_till: MakeTill) -> Iterator[RunningService]:
+    service = make_till(node, *request.param)
+    yield service
+    service.stop()
+
+
+def check(shown: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert wrong_fields(shown, expected) == []
+
+
+def test_every_field_at_every_step(till: RunningService, node: RegtestNode) -> None:
+    metadata = {"order": "A-17", "nested": {"list": [1, "ü", None]}}
+    created = till.create("small", "walker", metadata=metadata)
+    payment_id = created["payment_id"]
+    due = new_payment(created, url=till.url, package=SMALL, user_id="walker", metadata=metadata)
+    check(created, due)
+    check(till.payment(payment_id), due)
+    assert re.fullmatch("[0-9a-f]{32}", payment_id)
+    assert moment(created["expires_at"]) - moment(created["created_at"]) == timedelta(minutes=60)
+    assert till.owner.owns(created["address"]) == (till.mode == "watch-only")
+
+    txid = node.pay(created["address"], 40_000)
+    vout = next(o["n"] for o in _outputs(node, txid) if o["scriptPubKey"]["address"] == created["address"])
+    due |= {"status": "confirming", "received_sat": 40_000, "remaining_sat": 0, "tx_hash": txid}
+    due |= {"transactions": [transaction(txid, vout, 40_000)], "detected_at": A_MOMENT}
+    check(till.wait_payment(payment_id, "confirming"), due)
+
+    for depth in (1, 2):
+        node.mine(1)
+        height = node.height - depth + 1
+        due |= {"confirmations": depth, "transactions": [transaction(txid, vout, 40_000, depth, height)]}
+        check(till.wait_payment(payment_id, lambda p, depth=depth: p["confirmations"] == depth), due)
+        assert till.balance("walker") == 0
+        assert till.ask("POST", f"confirm/{payment_id}").status == 409
+
+    node.mine(1)
+    due |= {"confirmations": 3, "transactions": [transaction(txid, vout, 40_000, 3, height := node.height - 2)]}
+    due |= {"confirmed_sat": 40_000, "credited": 400, "confirmed_at": A_MOMENT}
+    done = till.wait_payment(payment_id, "forwarded")
+    forwarded = due | {"status": "forwarded", "completed_at": A_MOMENT}
+    if till.mode == "forwarding":
+        forwarded["forwarding_tx_hash"] = done["forwarding_tx_hash"]
+        assert done["forwarding_tx_hash"] in node.mempool()
+        # What a shop was told in between: credited first, on its way later.
+        told = next(e["data"] for e in till.all_events() if e["type"] == "payment.confirmed")
+        check(told, due | {"status": "confirmed"})
+    check(done, forwarded)
+    times = [done[name] for name in ("created_at", "detected_at", "confirmed_at", "completed_at")]
+    assert times == sorted(times)
+    assert till.events_of(payment_id) == EVENTS
+
+    node.mine(1)  # a depth beyond N is shown, and changes nothing else
+    entry = transaction(txid, vout, 40_000, 4, height)
+    till.wait_level()
+    check(till.look(payment_id), done | {"confirmations": 4, "transactions": [entry]})
+    assert till.events_of(payment_id) == EVENTS
+
+    message = till.post(f"confirm/{payment_id}")
+    assert message["message"] == "Already processed"
+    assert till.entries("walker") == [("payment", 400)]
+
+
+def _outputs(node: RegtestNode, txid: str) -> list[dict[str, Any]]:
+    return list(node.rpc("getrawtransaction", txid, 1)["vout"])
+
+
+def test_the_coins_reach_the_owner(till: RunningService, node: RegtestNode) -> None:
+    payment = bought(till, node, "reacher")
+    (paid,) = payment["transactions"]
+    if till.mode == "watch-only":
+        assert till.owner.received()[paid["txid"], paid["vout"]] == 40_000
+        return
+    sweep = node.rpc("getrawtransaction", payment["forwarding_tx_hash"], 1)
+    (coin,), (out,) = sweep["vin"], sweep["vout"]
+    assert (coin["txid"], coin["vout"]) == (paid["txid"], paid["vout"])
+    assert out["scriptPubKey"]["address"] == till.forward_to
+    left = till.owner.received()[sweep["txid"], 0]
+    assert 0 < 40_000 - left < 1_000, "the fee"
+
+
+def bought(till: RunningService, node: RegtestNode, user_id: str) -> dict[str, Any]:
+    payment = till.create("small", user_id)
+    node.pay(payment["address"], 40_000)
+    till.wait_payment(payment["payment_id"], "confirming")
+    node.mine(3)
+    return till.wait_payment(payment["payment_id"], "forwarded")
+
+
+def test_the_statement_and_spending(till: RunningService, node: RegtestNode) -> None:
+    payment = bought(till, node, "spender")
+    spent = till.post("users/spender/credits/spend", {"amount": 150, "reference": "order-1"})
+    again = till.post("users/spender/credits/spend", {"amount": 150, "reference": "order-1"})
+    assert (spent["balance"], again["balance"]) == (250, 250)
+    too_much = till.ask("POST", "users/spender/credits/spend", {"amount": 251, "reference": "order-2"})
+    assert (too_much.status, too_much.json()["type"].rsplit("/", 1)[-1].rsplit("#", 1)[-1]) == (
+        409,
+        "insufficient-credits",
+    )
+    shown = till.get("users/spender/credits")
+    entries = [
+        {
+            "amount": -150,
+            "kind": "spend",
+            "payment_id": None,
+            "reference": "order-1",
+            "balance_after": 250,
+            "created_at": A_MOMENT,
+        },
+        {
+            "amount": 400,
+            "kind": "payment",
+            "payment_id": payment["payment_id"],
+            "reference": None,
+            "balance_after": 400,
+            "created_at": A_MOMENT,
+        },
+    ]
+    check(shown, {"user_id": "spender", "balance": 250, "entries": entries, "next_cursor": None})
+    assert all(isinstance(entry["id"], str) and entry["id"] for entry in shown["entries"])
+
+
+def test_who_sees_what(till: RunningService) -> None:
+    token = till.user_token("owner-of-it")
+    payment = till.post("payments", {"package_id": "small", "metadata": {"note": "mine"}}, key=token, status=201)
+    payment_id, path = payment["payment_id"], f"payments/{payment['payment_id']}"
+    assert payment["user_id"] == "owner-of-it"
+    assert till.get(path, key=token) == till.get(path) == payment
+    payers = {name: value for name, value in payment.items() if name not in ("user_id", "metadata")}
+    assert till.get(path, key=None) == payers
+    assert till.post("status", {"payment_id": payment_id}, key=None) == payers
+    assert till.get(path, key=till.user_token("somebody else")) == payers
+    assert till.get("payments", key=token)["payments"] == [payment]
+    assert till.get("payments", key=till.user_token("somebody else"))["payments"] == []
+    assert till.ask("POST", f"confirm/{payment_id}", key=till.user_token("somebody else")).status == 404
+    assert till.get("packages", key=None)["packages"][0] == SMALL
+
+
+def test_the_same_key_is_the_same_payment(till: RunningService) -> None:
+    body, headers = {"package_id": "small", "user_id": "twice"}, {"Idempotency-Key": "order-77"}
+    first = till.ask("POST", "payments", body, headers=headers).expect(201)
+    assert till.ask("POST", "payments", body, headers=headers).expect(201) == first
+    other = till.ask("POST", "payments", body | {"package_id": "large"}, headers=headers)
+    assert other.status == 422
+    assert len(till.get("payments?user_id=twice")["payments"]) == 1
+
+
+def test_log_lines_that_people_grep_for(till: RunningService, node: RegtestNode) -> None:
+    payment = bought(till, node, "grepper")
+    payment_id = payment["payment_id"]
+    lines = [
+        "Bitcoin payment background processor started",
+        f"Created Bitcoin payment {payment_id} for user grepper: 0.00040000 BTC",
+        f"Payment {payment_id} confirmed! Auto-processing...",
+        f"Auto-processed payment {payment_id}: Added 400 credits to user grepper",
+    ]
+    if till.mode == "forwarding":
+        sweep = node.rpc("gettransaction", payment["forwarding_tx_hash"], wallet=till.owner.name)
+        lines.append(f"Successfully forwarded {sweep['amount']} BTC. TX: {sweep['txid']}")
+    messages = [line["message"] for line in till.log()]
+    assert [messages.count(line) for line in lines] == [1] * len(lines)
+    assert [line for line in till.log() if line["level"] not in ("info", "debug")] == []
+
+
+def test_the_feed_is_in_order_and_whole(till: RunningService, node: RegtestNode) -> None:
+    payment = bought(till, node, "follower")
+    events = [event for event in till.all_events() if event["data"].get("payment_id") == payment["payment_id"]]
+    assert [event["type"] for event in events] == EVENTS
+    assert [event["sequence"] for event in events] == list(range(1, len(EVENTS) + 1))
+    assert len({event["id"] for event in events}) == len(events)
+    for event in events:
+        check(event, {"created_at": A_MOMENT})
+        assert event["data"]["user_id"] == "follower"
+    assert [event["data"]["confirmations"] for event in events[2:6]] == [0, 1, 2, 3]
+    assert events[-1]["data"] == payment
+
+
+def test_the_stream_tells_each_change(till: RunningService, node: RegtestNode) -> None:
+    payment = till.create("small", "watcher")
+    connection = http.client.HTTPConnection("127.0.0.1", till.port, timeout=20)
+    connection.request("GET", f"{BASE}/payments/{payment['payment_id']}/events")
+    stream = connection.getresponse()
+    assert (stream.status, stream.getheader("Content-Type")) == (200, "text/event-stream")
+    states = [(p["status"], p["confirmations"]) for p in _views(stream, 1)]
+    node.pay(payment["address"], 40_000)
+    states += [(p["status"], p["confirmations"]) for p in _views(stream, 1)]
+    node.mine(1)
+    states += [(p["status"], p["confirmations"]) for p in _views(stream, 1)]
+    assert states == [("pending", 0), ("confirming", 0), ("confirming", 1)]
+    connection.close()
+
+
+def _views(stream: http.client.HTTPResponse, count: int) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    while len(found) < count:
+        line = stream.readline().decode()
+        if line.startswith("data: "):
+            found.append(json.loads(line.removeprefix("data: ")))
+    return found
+
+
+def test_the_qr_symbols_are_one_and_the_same(till: RunningService) -> None:
+    payment = till.create("small", "scanner")
+    svg = till.ask("GET", f"payments/{payment['payment_id']}/qr.svg", key=None)
+    png = till.ask("GET", f"payments/{payment['payment_id']}/qr.png", key=None)
+    assert (svg.status, svg.headers["content-type"].split(";")[0]) == (200, "image/svg+xml")
+    assert (png.status, png.headers["content-type"]) == (200, "image/png")
+    drawn = _modules_of_svg(svg.body)
+    assert drawn == _modules_of_png(png.body)
+    finder = ["1111111", "1000001", "1011101", "1011101", "1011101", "1000001", "1111111"]
+    size = len(drawn)
+    for row, column in ((4, 4), (4, size - 11), (size - 11, 4)):
+        corner = ["".join(map(str, line[column : column + 7])) for line in drawn[row : row + 7]]
+        assert corner == finder
+    assert not any(drawn[0]), "the quiet zone"
+
+
+def _modules_of_svg(text: bytes) -> list[list[int]]:
+    root = ET.fromstring(text)
+    size = int(root.attrib["viewBox"].split()[2])
+    drawn = [[0] * size for _ in range(size)]
+    path = root.findall("{http://www.w3.org/2000/svg}path")[1].attrib["d"]
+    for x, y, width in re.findall(r"M(\d+) (\d+)h(\d+)", path):
+        for column in range(int(x), int(x) + int(width)):
+            drawn[int(y)][column] = 1
+    return drawn
+
+
+def _modules_of_png(data: bytes) -> list[list[int]]:
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    side, _, bits = struct.unpack(">IIB", data[16:25])
+    start = data.index(b"IDAT")
+    (length,) = struct.unpack(">I", data[start - 4 : start])
+    rows = zlib.decompress(data[start + 4 : start + 4 + length])
+    assert bits == 1
+    line = 1 + (side + 7) // 8
+    return [
+        [1 - (rows[y * line + 1 + x // 8] >> (7 - x % 8) & 1) for x in range(0, side, 8)] for y in range(0, side, 8)
+    ]
+
+
+def test_credit_does_not_wait_for_forwarding(node: RegtestNode, make_till: MakeTill) -> None:
+    till = make_till(node, "sqlite", "forwarding", settings={"forwarding": {"max_feerate": 0.5}})
+    payment = till.create("small", "patient")
+    node.pay(payment["address"], 40_000)
+    till.wait_payment(payment["payment_id"], "confirming")
+    node.mine(3)
+    held = till.wait_payment(payment["payment_id"], "confirmed")
+    assert (held["credited"], held["forwarding_tx_hash"], held["completed_at"]) == (400, None, None)
+    assert till.balance("patient") == 400
+    assert till.look(payment["payment_id"])["status"] == "confirmed"
+    del till.settings["forwarding"]
+    till.write_config()
+    till.restart()
+    gone = till.wait_payment(payment["payment_id"], "forwarded")
+    assert gone["forwarding_tx_hash"] in node.mempool()
+    assert gone["confirmed_at"] == held["confirmed_at"]
+    assert till.entries("patient") == [("payment", 400)]
+    till.stop()
