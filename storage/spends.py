@@ -37,6 +37,8 @@ class Spend:
 
 def spend_credits(tx: Tx, user_id: str, amount: int, reference: str, now: int) -> Spend:
     """Debit `amount` credits. The same reference again answers with the first debit and takes nothing."""
+    if amount < 1:
+        raise ValueError(f"a spend takes at least 1 credit, not {amount}")
     done = tx.one(
         "SELECT id, credits FROM transfer WHERE user_id = :user_id AND reference = :reference",
         user_id=user_id,

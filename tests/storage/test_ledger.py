@@ -13,6 +13,7 @@ from storage import ledger
 from storage.credits import balance_of, entries_of
 from storage.errors import AlreadyThere, StorageError
 from storage.records import tip_height
+from storage.spends import spend_credits
 from storage.tx import Tx
 from tests.storage.small_shop import FULL, MINUTE, SmallShop, paying
 
@@ -158,8 +159,6 @@ async def test_late_and_held(shop: SmallShop) -> None:
 
 
 async def test_a_reversal_after_the_credits_were_spent_goes_below_zero(shop: SmallShop) -> None:
-    from storage.spends import spend_credits
-
     await credited(shop)
     await shop.database.write(spend_credits, "u1", 300, "order-1", shop.now)
     await shop.undo(3)
