@@ -1,0 +1,41 @@
+"""Transactions that a wallet does not make of its own: double spends, two outputs to one address."""
+
+from __future__ import annotations
+
+from regtest.node import PAYER, RegtestNode, to_btc, to_sat
+
+
+def double_spend(node: RegtestNode, txid: str, *, fee_sat: int = 20_000) -> str:
+    """Raw, signed, not sent: spends the inputs of a payer's transaction back to the payer."""
+    original = node.rpc("gettransaction", txid, None, True, wallet=PAYER)
+    outputs = sum(to_sat(out["value"]) for out in original["decoded"]["vout"])
+    total = outputs - to_sat(original["fee"])  # the wallet writes a fee as a negative amount
+    inputs = [{"txid": coin["txid"], "vout": coin["vout"], "sequence": 0xFFFFFFFD} for coin in original["decoded"]["vin"]]
+    return signed(node, node.rpc("createrawtransaction", inputs, [{node.new_address(): to_btc(total - fee_sat)}]))
+
+
+def to_one_address(node: RegtestNode, address: str, *values_sat: int) -> str:
+    """Raw, signed, not sent: one transaction with an output of each value, all of them to `address`.
+
+    bitcoind refuses to name an address twice, so it is asked for others of the same length first.
+    """
+    others = [str(node.new_address()) for _ in values_sat]
+    outputs = [{other: to_btc(value)} for other, value in zip(others, values_sat, strict=True)]
+    raw = str(node.rpc("createrawtransaction", [], outputs))
+    script = _script(node, address)
+    for other in others:
+        raw = raw.replace(_script(node, other), script)
+    funded = node.rpc("fundrawtransaction", raw, {"fee_rate": 5}, wallet=PAYER)
+    return signed(node, funded["hex"])
+
+
+def signed(node: RegtestNode, raw: str) -> str:
+    """`raw` with the payer's signatures."""
+    done = node.rpc("signrawtransactionwithwallet", raw, wallet=PAYER)
+    if not done["complete"]:
+        raise RuntimeError(f"the payer cannot sign this: {done.get('errors')}")
+    return str(done["hex"])
+
+
+def _script(node: RegtestNode, address: str) -> str:
+    return str(node.rpc("getaddressinfo", address, wallet=PAYER)["scriptPubKey"])
