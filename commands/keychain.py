@@ -13,7 +13,8 @@ from config.settings import Settings
 from node_watcher.forwarder import Destination
 from node_watcher.seed import open_seed
 from node_watcher.seed_file import SeedError
-from node_watcher.signer import Signer, SignerUnavailable, open_signer
+from node_watcher.signer import Signer, SignerUnavailable
+from node_watcher.signers import open_signer
 from payments.address import AddressError, script_pubkey
 from payments.descriptor import DescriptorError, RangedDescriptor
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -79,33 +78,6 @@ class Signer(Protocol):
         ...
 
 
-def open_signer(key_at: Callable[[int], bytes]) -> Signer:
-    """The signer over these keys: `key_at(index)` gives the 32-byte key of a receive address.
-
-    Raises `SignerUnavailable` where its library is missing.
-    """
-    try:
-        from node_watcher.signer_bit import BitSigner
-    except ImportError as error:
-        raise SignerUnavailable(unavailable_sentence(error, sys.version_info[:2])) from error
-    return BitSigner(key_at)
-
-
-def unavailable_sentence(error: ImportError, python: tuple[int, int]) -> str:
-    """What somebody on this version of Python can do about it."""
-    if python >= (3, 14):
-        return (
-            f"forwarding mode signs with the package bit, which cannot be installed on Python"
-            f" {python[0]}.{python[1]} yet: run nodetill with Python 3.13,"
-            " or use watch-only mode (set wallet.descriptor instead of wallet.seed_file)"
-        )
-    return (
-        f"forwarding mode signs with the package bit, which cannot be loaded ({error}): install the"
-        " locked dependencies again, or use watch-only mode (set wallet.descriptor instead of"
-        " wallet.seed_file)"
-    )
-
-
 def estimate_vsize(n_inputs: int, destination_script: bytes) -> int:
     """Virtual bytes of a sweep, never too few: each signature is counted at its longest.
 
@@ -121,9 +93,7 @@ def dust_limit(script: bytes) -> int:
     """The least satoshi an output to this script may carry, or nodes do not relay it."""
     output = 8 + _varint_size(len(script)) + len(script)
     witness_program = (
-        4 <= len(script) <= 42
-        and script[1] == len(script) - 2
-        and (script[0] == 0 or 0x51 <= script[0] <= 0x60)
+        4 <= len(script) <= 42 and script[1] == len(script) - 2 and (script[0] == 0 or 0x51 <= script[0] <= 0x60)
     )
     # What it would cost to spend it again, a quarter of that where the signature is witness.
     return _DUST_FEERATE * (output + (67 if witness_program else 148))

@@ -18,10 +18,9 @@ from node_watcher.signer import (
     SweepRefused,
     dust_limit,
     estimate_vsize,
-    open_signer,
-    unavailable_sentence,
 )
 from node_watcher.signer_bit import BitSigner, sign_native
+from node_watcher.signers import open_signer, unavailable_sentence
 from payments.address import script_pubkey
 from payments.descriptor import RangedDescriptor
 from payments.keys import sec_of_secret, seed_of
@@ -158,7 +157,8 @@ def watch(event, arguments):
         seen.append((event, arguments))
 sys.addaudithook(watch)
 
-from node_watcher.signer import SweepInput, open_signer
+from node_watcher.signer import SweepInput
+from node_watcher.signers import open_signer
 from payments.model import OutPoint
 assert "bit" not in sys.modules, "bit must be imported only when it is needed"
 signer = open_signer(lambda index: bytes(31) + bytes((index + 1,)))
@@ -189,7 +189,8 @@ def test_signing_opens_no_socket_and_installs_no_log_handler() -> None:
 def test_without_bit_the_sentence_says_what_to_do() -> None:
     done = run_python(
         "import sys; sys.modules['bit'] = None\n"
-        "from node_watcher.signer import SignerUnavailable, open_signer\n"
+        "from node_watcher.signer import SignerUnavailable\n"
+        "from node_watcher.signers import open_signer\n"
         "try: open_signer(bytes)\n"
         "except SignerUnavailable as error: print(error)"
     )
