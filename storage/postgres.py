@@ -96,7 +96,8 @@ class PostgresEngine:
 
     def begin(self, connection: PgConnection, *, write: bool) -> None:
         if write:
-            self._command(connection, "BEGIN")
+            # Under a stricter default of the server a writer would read from before its turn.
+            self._command(connection, "BEGIN ISOLATION LEVEL READ COMMITTED")
             self._command(connection, f"SELECT pg_advisory_xact_lock({_WRITER_LOCK})")
         else:
             self._command(connection, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -127,20 +128,21 @@ class PostgresEngine:
 
     async def stream(self, sql: str, values: Mapping[str, Value]) -> AsyncIterator[Row]:
         """Rows of a long read through a server-side cursor, on a connection of its own."""
-        async with (
-            await psycopg.AsyncConnection.connect(self.url, row_factory=dict_row) as connection,
-            connection.cursor(name="stream") as cursor,
-        ):
-            await cursor.execute(_dialect(sql).encode(), values)
-            async for row in cursor:
-                yield row
+        try:
+            async with (
+                await psycopg.AsyncConnection.connect(self.url, row_factory=dict_row) as connection,
+                connection.cursor(name="stream") as cursor,
+            ):
+                await cursor.execute(_dialect(sql).encode(), values)
+                async for row in cursor:
+                    yield row
+        except psycopg.Error as error:
+            raise _translated(error) from error
 
     def take_leadership(self) -> None:
         """One watcher per database: a session's advisory lock, freed by the server however we end."""
         connection = self.connect()
-        taken = connection.execute(
-            f"SELECT pg_try_advisory_lock({_LEADER_LOCK}) AS taken".encode()
-        ).fetchone()
+        taken = connection.execute(f"SELECT pg_try_advisory_lock({_LEADER_LOCK}) AS taken".encode()).fetchone()
         if taken is None or not taken["taken"]:
             connection.close()
             raise DatabaseUnusable(

@@ -14,7 +14,13 @@ import aiosqlite
 from storage.errors import AlreadyThere, DatabaseBusy, DatabaseUnusable, StorageError
 from storage.tx import Context, Row, Value
 
-_BUSY_MS = 5_000
+# journal_mode comes after busy_timeout: the change to WAL may have to wait for another process.
+_PRAGMAS = (
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",
+    "PRAGMA foreign_keys = ON",
+)
 _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNIQUE_CODES = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
 
@@ -72,23 +78,30 @@ class SqliteEngine:
         self._lock: IO[str] | None = None
 
     def connect(self) -> sqlite3.Connection:
+        self._expect_folder()
+        connection: sqlite3.Connection | None = None
         try:
-            if not self.path.parent.is_dir():
-                raise DatabaseUnusable(
-                    f"database.url: the folder {self.path.parent} does not exist; create it or name another."
-                )
             connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
             connection.row_factory = sqlite3.Row
-            connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
         except sqlite3.Error as error:
-            raise DatabaseUnusable(
-                f"database.url: {self.path} cannot be opened: {error}. "
-                "It must be a SQLite database in a folder that this user can write."
-            ) from error
+            if connection is not None:
+                connection.close()
+            raise self._cannot_be_opened(error) from error
         return connection
+
+    def _expect_folder(self) -> None:
+        if not self.path.parent.is_dir():
+            raise DatabaseUnusable(
+                f"database.url: the folder {self.path.parent} does not exist; create it or name another."
+            )
+
+    def _cannot_be_opened(self, error: Exception) -> DatabaseUnusable:
+        return DatabaseUnusable(
+            f"database.url: {self.path} cannot be opened: {error}. "
+            "It must be a SQLite database in a folder that this user can write."
+        )
 
     def tx(self, connection: sqlite3.Connection) -> SqliteTx:
         return SqliteTx(connection, self.context)
@@ -128,15 +141,24 @@ class SqliteEngine:
 
     async def stream(self, sql: str, values: Mapping[str, Value]) -> AsyncIterator[Row]:
         """Rows of a long read, off the event loop, on a connection of its own."""
-        async with aiosqlite.connect(self.path, isolation_level=None) as connection:
-            connection.row_factory = sqlite3.Row
-            async with connection.execute(sql, dict(values)) as cursor:
-                async for row in cursor:
-                    yield row  # type: ignore[misc]
+        try:
+            async with aiosqlite.connect(self.path, isolation_level=None) as connection:
+                connection.row_factory = sqlite3.Row
+                for pragma in (*_PRAGMAS, "PRAGMA query_only = ON"):
+                    await connection.execute(pragma)
+                async with connection.execute(sql, dict(values)) as cursor:
+                    async for row in cursor:
+                        yield row  # type: ignore[misc]
+        except sqlite3.Error as error:
+            raise _translated(error) from error
 
     def take_leadership(self) -> None:
         """One service per database: a lock on a file beside it, freed by the kernel however we end."""
-        lock = open(f"{self.path}.lock", "a+", encoding="ascii")  # noqa: SIM115 - held until release
+        self._expect_folder()
+        try:
+            lock = open(f"{self.path}.lock", "a+", encoding="ascii")  # noqa: SIM115 - held until release
+        except OSError as error:
+            raise self._cannot_be_opened(error) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

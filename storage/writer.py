@@ -55,18 +55,22 @@ class Writer:
         self._engine = engine
         self._on_commit = on_commit
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._closed = False
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._work, name="nodetill-writer", daemon=True)
         self._thread.start()
 
     async def run(self, body: Callable[[Tx], Any]) -> Any:
         """Run `body` in a transaction; its result once the commit is durable, or its exception."""
+        if self._closed:
+            raise RuntimeError("the database is not open")
         future: asyncio.Future[Any] = self._loop.create_future()
         self._jobs.put(_Job(body, future))
         return await future
 
     async def close(self) -> None:
         """Finish what is queued, then end the thread."""
+        self._closed = True
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -81,8 +85,8 @@ class Writer:
                         connection = self._reconnect()
                     self._commit_together(connection, batch)
                     break
-                except StorageError as error:
-                    self._take_back(connection)
+                except Exception as error:  # noqa: BLE001 - handed to the callers; the thread must live on
+                    connection = self._take_back(connection)
                     if not isinstance(error, DatabaseBusy) or attempt == _TRIES - 1:
                         for job in batch:
                             job.error = error
@@ -122,18 +126,22 @@ class Writer:
             except DatabaseBusy:
                 raise
             except BaseException as error:  # noqa: BLE001 - handed to the caller, who awaits it
-                job.error = error
+                # A future cannot carry StopIteration.
+                job.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
                 self._engine.savepoint(connection, "ROLLBACK TO SAVEPOINT body")
             self._engine.savepoint(connection, "RELEASE SAVEPOINT body")
         self._engine.commit(connection)
 
-    def _take_back(self, connection: Any) -> None:
+    def _take_back(self, connection: Any) -> Any:
+        """Undo the open transaction; the connection, or None when it is gone itself."""
         if connection is None:
-            return
+            return None
         try:
             self._engine.rollback(connection)
         except StorageError:
-            connection.close()  # the connection itself is gone; the next try opens another
+            connection.close()
+            return None
+        return connection
 
     def _tell(self, batch: list[_Job]) -> None:
         if batch and not self._loop.is_closed():

@@ -34,7 +34,7 @@ async def test_no_two_keys_are_alike(database: Database) -> None:
 
 @pytest.mark.parametrize("scopes", [[], ["payments:read", "root"], "admin", ["admin "]])
 async def test_unknown_scopes_are_named(database: Database, scopes: list[str]) -> None:
-    with pytest.raises(ValueError, match="--scope .*choose from payments:read"):
+    with pytest.raises(ValueError, match=r"--scope .*choose from payments:read"):
         await database.write(create_key, "shop", scopes, START)
     assert await database.read(list_keys) == []
 

@@ -1,0 +1,153 @@
+"""Opening a database: what cannot be used is said in one sentence that names the setting and the mend."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from regtest.postgres import PostgresServer
+from storage.database import Database
+from storage.errors import DatabaseUnusable
+from storage.tx import Tx
+
+HOLD_PLACE = """
+import asyncio, sys
+from storage.database import Database
+async def main():
+    async with Database(sys.argv[1], leader=True):
+        print("mine", flush=True)
+        sys.stdin.read()
+asyncio.run(main())
+"""
+
+
+async def refusal(url: str, *, leader: bool = False) -> str:
+    with pytest.raises(DatabaseUnusable) as refused:
+        async with Database(url, leader=leader):
+            pass
+    sentence = str(refused.value)
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize("leader", [False, True])
+async def test_a_folder_that_is_not_there(tmp_path: Path, leader: bool) -> None:
+    sentence = await refusal(f"sqlite:///{tmp_path}/no/where.db", leader=leader)
+    assert f"database.url: the folder {tmp_path}/no does not exist" in sentence
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("leader", [False, True])
+async def test_a_folder_in_place_of_the_file(tmp_path: Path, leader: bool) -> None:
+    (tmp_path / "till.db").mkdir()
+    assert "database.url" in await refusal(f"sqlite:///{tmp_path}/till.db", leader=leader)
+
+
+@pytest.mark.parametrize("leader", [False, True])
+async def test_a_file_that_is_no_database(tmp_path: Path, leader: bool) -> None:
+    (tmp_path / "till.db").write_text("dear diary, today I sold forty credits " * 99)
+    sentence = await refusal(f"sqlite:///{tmp_path}/till.db", leader=leader)
+    assert sentence.startswith("database.url:")
+    assert "not a database" in sentence
+
+
+async def test_a_folder_where_sqlite_cannot_make_its_own_files(tmp_path: Path) -> None:
+    """Missing rights do not stop root, who may run this test; something in the way of the WAL file does."""
+    (tmp_path / "till.db-wal").mkdir()
+    assert "database.url" in await refusal(f"sqlite:///{tmp_path}/till.db")
+
+
+@pytest.mark.parametrize("url", ["mysql://x/y", "nodetill.db", "sqlite://till.db", ""])
+async def test_an_address_that_is_none(url: str) -> None:
+    sentence = await refusal(url)
+    assert sentence.startswith("database.url:")
+    assert "sqlite:///" in sentence
+    assert "postgresql://" in sentence
+
+
+async def test_a_schema_from_the_future(database_url: str) -> None:
+    async with Database(database_url) as database:
+        await database.write(lambda tx: tx.execute("INSERT INTO migration (number, name) VALUES (9999, 'later')"))
+    sentence = await refusal(database_url)
+    assert "schema 9999" in sentence
+    assert "newer nodetill" in sentence
+
+
+async def test_only_one_leads(database_url: str) -> None:
+    async with Database(database_url, leader=True):
+        assert "another nodetill" in await refusal(database_url, leader=True)
+        async with Database(database_url) as follower:
+            assert await follower.read(lambda tx: tx.one("SELECT 1 AS one")) is not None
+    async with Database(database_url, leader=True):
+        pass
+
+
+async def test_the_place_of_a_killed_leader_is_free(database_url: str) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD_PLACE, database_url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "mine\n"
+        sentence = await refusal(database_url, leader=True)
+        if database_url.startswith("sqlite"):
+            assert f"process {holder.pid}" in sentence
+    finally:
+        holder.kill()
+        holder.communicate()
+    for _ in range(50):  # PostgreSQL notices the closed connection a moment later
+        try:
+            async with Database(database_url, leader=True):
+                return
+        except DatabaseUnusable:
+            continue
+    raise AssertionError("the place of the dead is still taken")
+
+
+async def test_a_place_that_was_refused_elsewhere_is_given_back(tmp_path: Path) -> None:
+    """Opening fails after the place was taken: the next try must not meet its own shadow."""
+    path = tmp_path / "till.db"
+    path.write_text("no database " * 99)
+    await refusal(f"sqlite:///{path}", leader=True)
+    path.unlink()
+    async with Database(f"sqlite:///{path}", leader=True):
+        pass
+
+
+async def test_every_sqlite_connection_is_safe(tmp_path: Path) -> None:
+    def settings(tx: Tx) -> dict[str, object]:
+        names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
+        return {name: next(iter(tuple(tx.one(f"PRAGMA {name}") or ()))) for name in names}  # type: ignore[call-overload]
+
+    async with Database(f"sqlite:///{tmp_path}/till.db") as database:
+        safe = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000}
+        assert await database.read(settings) == safe
+        assert await database.write(settings) == safe
+        streamed = [tuple(row) async for row in database.stream("PRAGMA foreign_keys")]  # type: ignore[arg-type]
+        assert streamed == [(1,)]
+
+
+async def test_postgres_writers_queue_whatever_the_servers_default(postgres_server: PostgresServer) -> None:
+    """Under a stricter default each waiting writer would read from before its turn."""
+    url = postgres_server.create_database()
+    strict = f"{url}?options=-c%20default_transaction_isolation%3Dserializable"
+    async with Database(strict) as database:
+        shown = await database.write(lambda tx: tx.one("SHOW transaction_isolation"))
+    assert dict(shown or {}) == {"transaction_isolation": "read committed"}
+
+
+async def test_a_wrong_password_is_not_repeated(postgres_server: PostgresServer) -> None:
+    url = postgres_server.create_database()
+    host = url.rsplit("@", 1)[1]
+    sentence = await refusal(f"postgresql://nodetill:hunter2@{host}")
+    assert "does not let us in" in sentence
+    assert "hunter2" not in sentence
+
+
+async def test_no_server_there(postgres_server: PostgresServer) -> None:
+    sentence = await refusal("postgresql://nodetill:hunter2@127.0.0.1:1/till")
+    assert "database.url: PostgreSQL" in sentence
+    assert "hunter2" not in sentence
