@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
-from storage.errors import DatabaseBusy, DatabaseUnusable, StorageError
+from storage.errors import DatabaseBusy, DatabaseUnusable
 from storage.migrate import migrate
 from storage.postgres import PostgresEngine
 from storage.sqlite import SqliteEngine
@@ -112,23 +113,32 @@ class Database:
             self._engine.rollback(connection)
 
     def _pooled(self, body: Callable[[Tx], T]) -> T:
-        for last in (False, True):
-            connection = self._idle.pop() if self._idle else self._engine.connect()
-            try:
-                result = self._in_snapshot(connection, body)
-            except DatabaseBusy:
+        if (idle := self._idle_one()) is not None:
+            with suppress(DatabaseBusy):  # it broke while it was idle: the server restarted
+                return self._lent(idle, body)
+        try:
+            connection = self._engine.connect()
+        except DatabaseUnusable as error:
+            raise DatabaseBusy(str(error)) from error  # it was usable when we started: it is away just now
+        return self._lent(connection, body)
+
+    def _idle_one(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:  # asked for and not looked before: four threads share the list
+            return None
+
+    def _lent(self, connection: Any, body: Callable[[Tx], T]) -> T:
+        try:
+            return self._in_snapshot(connection, body)
+        finally:
+            if self._engine.alive(connection):
+                self._idle.append(connection)
+            else:
                 connection.close()
-                if last:
-                    raise
-                continue
-            except BaseException:
-                connection.close()
-                raise
-            self._idle.append(connection)
-            return result
-        raise StorageError("unreachable")
 
     async def stream(self, sql: str, **values: Value) -> AsyncIterator[Row]:
         """Rows of a long read, without holding up the loop."""
-        async for row in self._engine.stream(sql, values):
-            yield row
+        async with aclosing(self._engine.stream(sql, values)) as rows:
+            async for row in rows:
+                yield row

@@ -128,9 +128,20 @@ class Writer:
             except BaseException as error:  # noqa: BLE001 - handed to the caller, who awaits it
                 # A future cannot carry StopIteration.
                 job.error = RuntimeError(repr(error)) if isinstance(error, StopIteration) else error
-                self._engine.savepoint(connection, "ROLLBACK TO SAVEPOINT body")
+                self._undo_body(connection, job.error)
             self._engine.savepoint(connection, "RELEASE SAVEPOINT body")
         self._engine.commit(connection)
+
+    def _undo_body(self, connection: Any, cause: BaseException) -> None:
+        try:
+            self._engine.savepoint(connection, "ROLLBACK TO SAVEPOINT body")
+        except DatabaseBusy:
+            raise
+        except StorageError:
+            # A full disk makes SQLite take the whole transaction back by itself, our savepoint with it.
+            if isinstance(cause, StorageError):
+                raise cause from None
+            raise
 
     def _take_back(self, connection: Any) -> Any:
         """Undo the open transaction; the connection, or None when it is gone itself."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -13,10 +12,10 @@ from storage.tx import Row, Tx
 
 
 @pytest.fixture
-async def notes(database: Database) -> AsyncIterator[Database]:
+async def notes(database: Database) -> Database:
     """A database with one small table of our own."""
     await database.write(lambda tx: tx.execute("CREATE TABLE note (id INTEGER PRIMARY KEY, text TEXT NOT NULL)"))
-    yield database
+    return database
 
 
 def add(tx: Tx, number: int, text: str = "") -> int:
