@@ -1,0 +1,224 @@
+"""Whatever order the world chooses: Hypothesis drives the real storage with a small simulated chain.
+
+Blocks, reorganisations, replacements, evictions, hints that come or do not, windows that close,
+restarts in the middle. The invariants hold after each step (`SmallShop` checks them), and at the tip
+the ledger agrees with the chain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+
+from payments.model import ExcessPolicy, IncomingTx, LatePolicy, OutputState
+from payments.record import PaymentRecord
+from storage import incoming
+from storage.credits import balance_of
+from storage.database import Database
+from storage.spends import spend_credits
+from tests.storage.conftest import CONTEXT
+from tests.storage.small_shop import FULL, MINUTE, SmallShop, paying
+
+COINS = [f"c{n}" for n in range(6)]
+MEMORY = Path("/dev/shm")
+AMOUNTS = st.sampled_from([1, FULL // 2, FULL - 1, FULL, FULL + 150, 3 * FULL])
+PICK = st.integers(0, 5)
+
+
+class World(RuleBasedStateMachine):
+    """A node's mempool and chain as plain lists, and the till that follows them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        # In memory where the system has such a folder: no history here cuts the power.
+        self.folder = tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None)
+        self.mempool: dict[str, IncomingTx] = {}
+        self.chain: list[list[IncomingTx]] = []
+        self.payments: list[PaymentRecord] = []
+        self.made = 0
+        self.spent = 0
+        self.database = self._opened()
+        self.shop = SmallShop(self.database)
+        self.run(self.shop.open())
+
+    def run(self, work: Any) -> Any:
+        return self.runner.run(work)
+
+    def _opened(self) -> Database:
+        database = Database(f"sqlite:///{Path(self.folder.name) / 'till.db'}", CONTEXT, leader=True)
+        return self.run(database.__aenter__())  # type: ignore[no-any-return]
+
+    def teardown(self) -> None:
+        self.at_tip()
+        self.run(self.database.__aexit__(None, None, None))
+        self.runner.close()
+        self.folder.cleanup()
+
+    # What people do
+
+    @precondition(lambda self: len(self.payments) < 3)
+    @rule(late=st.sampled_from(LatePolicy), excess=st.sampled_from(ExcessPolicy), tolerance=st.sampled_from([0, 1]))
+    def create(self, late: LatePolicy, excess: ExcessPolicy, tolerance: int) -> None:
+        user = f"u{len(self.payments) % 2}"
+        made = self.shop.create(user, late=late, excess=excess, tolerance_sat=tolerance)
+        self.payments.append(self.run(made))
+
+    @precondition(lambda self: self.payments)
+    @rule(to=st.lists(st.tuples(PICK, AMOUNTS), min_size=1, max_size=3), coins=st.sets(PICK, min_size=1, max_size=2))
+    def pay(self, to: list[tuple[int, int]], coins: set[int]) -> None:
+        """A transaction enters the node's mempool; what spends the same coins there is replaced."""
+        self._enter([(self.payments[n % len(self.payments)], sat) for n, sat in to], coins, hint=True)
+
+    @precondition(lambda self: self.payments)
+    @rule(to=PICK, sat=AMOUNTS, coin=PICK)
+    def pay_unnoticed(self, to: int, sat: int, coin: int) -> None:
+        """The hint was lost: only the pass at the tip, or a block, will tell."""
+        self._enter([(self.payments[to % len(self.payments)], sat)], {coin}, hint=False)
+
+    @rule(coin=PICK, hint=st.booleans())
+    def take_back(self, coin: int, hint: bool) -> None:
+        self._enter([], {coin}, hint=hint)
+
+    @rule(amount=st.sampled_from([1, 100, 400]), user=st.sampled_from(["u0", "u1"]))
+    def spend(self, amount: int, user: str) -> None:
+        if self.run(self.database.read(balance_of, user)) >= amount:
+            self.spent += 1
+            self.run(self.database.write(spend_credits, user, amount, f"order-{self.spent}", self.shop.now))
+
+    # What the network does
+
+    @precondition(lambda self: self.mempool)
+    @rule(which=PICK)
+    def evict(self, which: int) -> None:
+        txids = sorted(self.mempool)
+        del self.mempool[txids[which % len(txids)]]
+
+    @rule(chosen=st.sets(PICK), empty=st.integers(0, 3))
+    def mine(self, chosen: set[int], empty: int) -> None:
+        self._mine(chosen)
+        for _ in range(empty):
+            self._mine(set())
+
+    @precondition(lambda self: self.chain)
+    @rule(
+        depth=st.integers(1, 4),
+        branch=st.lists(st.sets(PICK), max_size=6),
+        thief=st.booleans(),
+        restart=st.booleans(),
+    )
+    def reorganise(self, depth: int, branch: list[set[int]], thief: bool, restart: bool) -> None:
+        stale: list[IncomingTx] = []
+        for _ in range(min(depth, len(self.chain))):
+            self.run(self.shop.undo())
+            stale += self.chain.pop()
+        self.mempool |= {tx.txid: tx for tx in stale}
+        if restart:
+            self.restart()
+        if thief and stale:
+            self._enter([], {COINS.index(stale[0].prevouts[0].txid.removeprefix("coin-"))}, hint=False)
+        for chosen in branch:
+            self._mine(chosen)
+
+    @rule(minutes=st.sampled_from([1, 59, 61]), looked=st.booleans())
+    def wait(self, minutes: int, looked: bool) -> None:
+        self.shop.now += minutes * MINUTE
+        if looked:
+            self.run(self.shop.close_windows())
+
+    # What the till does
+
+    @rule()
+    def restart(self) -> None:
+        self.run(self.database.__aexit__(None, None, None))
+        self.database = self.shop.database = self._opened()
+
+    @rule()
+    def book_in_between(self) -> None:
+        self.run(self.shop.book())
+
+    @rule()
+    def at_tip(self) -> None:
+        """The pass at the tip, as the watcher makes it; then the oracle."""
+        believed = set(self.run(self.database.read(incoming.in_mempool)))
+        for txid in sorted(believed - self.mempool.keys()):
+            self.run(self.shop.miss(txid, self._spender_of(txid)))
+        for txid in sorted(self.mempool.keys() - believed):
+            self.run(self.shop.see(self.mempool[txid]))
+        self.run(self.shop.at_tip())
+        for payment in self.payments:
+            self._compare(self.run(self.shop.payment(payment.number)))
+        for user in ("u0", "u1"):
+            self._compare_balance(user)
+
+    def _compare(self, payment: PaymentRecord) -> None:
+        """What the till says of a payment against what is in the chain and the mempool."""
+        script = paying("x", (payment, 1)).outputs[0].script_pubkey
+        tip = len(self.chain)
+        depth = {tx.txid: tip - height for height, block in enumerate(self.chain) for tx in block}
+        there = {
+            (tx.txid, out.vout): out.value_sat
+            for tx in [*(tx for block in self.chain for tx in block), *self.mempool.values()]
+            for out in tx.outputs
+            if out.script_pubkey == script
+        }
+        live = {o.outpoint: o for o in payment.facts.outputs if o.live}
+        assert {p: o.value_sat for p, o in live.items()} == there
+        assert payment.state.received_sat == sum(there.values())
+        for outpoint, fact in live.items():
+            deep = depth.get(outpoint.txid, 0)
+            assert fact.state is (OutputState.CONFIRMED if deep else OutputState.MEMPOOL)
+            assert fact.depth(payment.tip_height) == deep
+            assert fact.booked or deep < 3, "deep enough and not booked: a lost payment"
+            assert not fact.booked or deep, "booked and not in the chain"
+        assert not any(o.booked for o in payment.facts.outputs if not o.live)
+
+    def _compare_balance(self, user: str) -> None:
+        def credited_and_spent(tx: Any) -> int:
+            rows = tx.all("SELECT credits FROM transfer WHERE user_id = :user", user=user)
+            return sum(row["credits"] for row in rows)
+
+        balance = self.run(self.database.read(balance_of, user))
+        assert balance == self.run(self.database.read(credited_and_spent))
+
+    # The simulated node
+
+    def _coins_in_chain(self) -> set[str]:
+        return {p.txid for block in self.chain for tx in block for p in tx.prevouts}
+
+    def _enter(self, to: list[tuple[PaymentRecord, int]], coins: set[int], *, hint: bool) -> None:
+        names = {COINS[n] for n in coins} - {c.removeprefix("coin-") for c in self._coins_in_chain()}
+        if not names:
+            return
+        self.made += 1
+        tx = paying(f"t{self.made:03}", *to, spends=sorted(names))
+        conflicts = [t for t, other in self.mempool.items() if set(other.prevouts) & set(tx.prevouts)]
+        for txid in conflicts:
+            del self.mempool[txid]
+        self.mempool[tx.txid] = tx
+        if hint:
+            self.run(self.shop.see(tx))
+
+    def _spender_of(self, txid: str) -> str | None:
+        lost = set(self.run(self.database.read(incoming.prevouts_of, txid)))
+        return next((t for t, other in self.mempool.items() if set(other.prevouts) & lost), None)
+
+    def _mine(self, chosen: set[int]) -> None:
+        txids = sorted(self.mempool)
+        mined = [self.mempool.pop(t) for t in {txids[n % len(txids)] for n in chosen}] if txids else []
+        self.run(self.shop.mine(*mined))
+        self.chain.append(mined)
+
+
+TestAnyHistory = World.TestCase
+TestAnyHistory.settings = settings(
+    max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+TestAnyHistory = pytest.mark.timeout(100)(TestAnyHistory)
