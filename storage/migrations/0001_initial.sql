@@ -66,7 +66,8 @@ CREATE TABLE payment (
     UNIQUE (keychain_id, address_index)
 ) STRICT;
 CREATE INDEX payment_by_user ON payment (user_id, number);
-CREATE INDEX payment_open ON payment (user_id) WHERE status = 'pending';
+-- Both columns, or SQLite prefers the status alone and walks every open payment at each creation.
+CREATE INDEX payment_open ON payment (user_id, status);
 CREATE INDEX payment_by_status ON payment (status, number);
 CREATE INDEX payment_window ON payment (expires_at) WHERE window_closed = 0;
 CREATE INDEX payment_wake ON payment (wake_height) WHERE wake_height IS NOT NULL;
