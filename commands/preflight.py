@@ -22,6 +22,7 @@ RPC_METHODS = (
     "getblock",
     "getrawmempool",
     "getmempoolentry",
+    "getmempoolinfo",
     "getrawtransaction",
     "gettxout",
     "gettxspendingprevout",
@@ -37,7 +38,7 @@ RPC_METHODS = (
 )
 """Everything the watcher asks: the `rpcwhitelist` of its user."""
 
-FORWARDING_METHODS = ("getmempoolinfo", "estimatesmartfee", "sendrawtransaction")
+FORWARDING_METHODS = ("estimatesmartfee", "sendrawtransaction")
 """What forwarding mode asks beside that."""
 
 _WRONG_ARGUMENTS: dict[str, tuple[object, ...]] = {"getrawmempool": ("x",), "listsinceblock": ("x",)}

@@ -10,28 +10,35 @@ from dataclasses import dataclass
 from node_watcher.blocks import BlockSource
 from node_watcher.changes import tell
 from node_watcher.clock import now_ms
-from node_watcher.rpc import Rpc, RpcError
+from node_watcher.rpc import NodeError, Rpc, RpcError
 from node_watcher.watchlist import Watchlist
-from payments.block import match_block
+from payments.block import MalformedBlock, match_block
 from payments.chain import AtTip, Connect, Disconnect, HeaderAnswer, NodeBehind, next_step
-from payments.model import BlockId
+from payments.model import BlockHeader, BlockId, IncomingTx
 from storage import chain as stored
 from storage.database import Database
 
 log = logging.getLogger("nodetill")
 _NOT_FOUND = -5
 _EARLIEST_MARGIN_MS = 2 * 3600 * 1000
+_AT_MOST = 500
 _PROGRESS_SECONDS = 5.0
+
+
+class UnreadableBlock(NodeError):
+    """The node gave a block that is cut short, or that we cannot read. It is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """Where a walk ended. `behind` means that the node does not know our cursor: nothing was undone."""
+    """Where a walk ended. `behind` means that the node does not know our cursor: nothing was undone.
+    `more` means that the walk was long enough for one go, and that the node's tip is still away."""
 
     tip: BlockId
     connected: int = 0
     disconnected: int = 0
     behind: bool = False
+    more: bool = False
 
 
 class ChainFollower:
@@ -43,8 +50,11 @@ class ChainFollower:
         self._database = database
         self._watchlist = watchlist
 
-    async def follow(self, told: Callable[[BlockId], None] = lambda block: None) -> Followed:
-        """Connect and disconnect until our cursor is the node's tip. `told` hears of each new cursor."""
+    async def follow(
+        self, told: Callable[[BlockId], None] = lambda block: None, *, at_most: int = _AT_MOST
+    ) -> Followed:
+        """Connect and disconnect until our cursor is the node's tip, `at_most` blocks in one go, so that
+        the caller can report in between. `told` hears of each new cursor."""
         cursor = await self._database.read(stored.cursor) or await self._begin()
         connected = disconnected = 0
         last_word = time.monotonic()
@@ -54,14 +64,20 @@ class ChainFollower:
                 case AtTip(tip):
                     return Followed(tip, connected, disconnected)
                 case NodeBehind():
-                    return Followed(cursor, connected, disconnected, behind=True)
+                    lost = await self._database.read(stored.parent_hash, cursor.hash)
+                    if lost is None or not await self._passed(cursor):
+                        return Followed(cursor, connected, disconnected, behind=True)
+                    log.warning("The node went on without block %s at height %d: stepping back", *cursor[::-1])
+                    cursor = await self._disconnect(cursor, lost)
+                    disconnected += 1
+                case Connect() if connected + disconnected >= at_most:
+                    return Followed(cursor, connected, disconnected, more=True)
                 case Connect(block_hash, height):
                     cursor = await self._connect(BlockId(height, block_hash))
                     connected += 1
                 case Disconnect(block):
                     log.warning("Block %s at height %d is stale: stepping back", block.hash, block.height)
-                    await self._database.write(stored.disconnect, block, parent)
-                    cursor = BlockId(block.height - 1, parent)
+                    cursor = await self._disconnect(block, parent)
                     disconnected += 1
             told(cursor)
             if time.monotonic() - last_word > _PROGRESS_SECONDS:
@@ -81,12 +97,35 @@ class ChainFollower:
     async def _connect(self, block: BlockId) -> BlockId:
         raw = await self._blocks.fetch(block.hash)
         await self._watchlist.refresh()
-        header, mined = match_block(raw, block.height, self._watchlist.scripts, self._watchlist.prevouts)
+        header, mined = self._match(raw, block)
         changes = await self._database.write(stored.connect, header, mined, now_ms())
         for transaction in mined:
             self._watchlist.learn(transaction)
         tell(changes)
         return header.id
+
+    def _match(self, raw: bytes, block: BlockId) -> tuple[BlockHeader, list[IncomingTx]]:
+        try:
+            return match_block(raw, block.height, self._watchlist.scripts, self._watchlist.prevouts)
+        except MalformedBlock as error:
+            raise UnreadableBlock(
+                f"The node gave block {block.hash} at height {block.height} in a shape that cannot be read "
+                f"({error}). It is asked again; if this goes on, run bitcoind with -checkblocks, and report it."
+            ) from error
+
+    async def _disconnect(self, block: BlockId, parent: str) -> BlockId:
+        await self._database.write(stored.disconnect, block, parent)
+        return BlockId(block.height - 1, parent)
+
+    async def _passed(self, cursor: BlockId) -> bool:
+        """Whether a node that does not know our cursor is past it all the same.
+
+        A node that went back (a crash, a restored disk) usually comes to our block again, and is
+        waited for. Once it has more blocks than we had, and all that it knows of, it took another
+        branch: it will not hear of the stale block any more, so this was a reorganisation.
+        """
+        info = await self._rpc.call("getblockchaininfo")
+        return bool(info["headers"] == info["blocks"] > cursor.height)
 
     async def _begin(self) -> BlockId:
         """First start: nothing in the chain so far can pay us, unless payments were created while
@@ -94,11 +133,7 @@ class ChainFollower:
         tip: str = await self._rpc.call("getbestblockhash")
         header = await self._rpc.call("getblockheader", tip)
         earliest = await self._database.read(stored.first_payment_at)
-        while (
-            earliest is not None
-            and header["height"] > 0
-            and header["time"] * 1000 > earliest - _EARLIEST_MARGIN_MS
-        ):
+        while earliest is not None and header["height"] > 0 and header["time"] * 1000 > earliest - _EARLIEST_MARGIN_MS:
             header = await self._rpc.call("getblockheader", header["previousblockhash"])
         begin = BlockId(header["height"], header["hash"])
         await self._database.write(stored.begin_at, begin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -33,8 +34,7 @@ class Mempool:
         """Raw transactions from ZMQ, from anybody as far as we know: match them, and ask the node
         about those that concern us before anything is recorded. Returns how many were recorded."""
         await self._watchlist.refresh()
-        found = [seen for raw in raws if (seen := self._match(raw)) is not None]
-        return await self._record(found)
+        return len(await self._record(self._matches(raws)))
 
     async def look(self, tip: BlockId) -> bool:
         """Compare the whole mempool with what we believe; call it when our cursor is at `tip`.
@@ -44,33 +44,36 @@ class Mempool:
         """
         believed = await self._database.read(stored.in_mempool)
         there = set(await self._rpc.call("getrawmempool"))
+        self._looked_at &= there
         unknown = [txid for txid in there if txid not in self._looked_at]
-        fetched: set[str] = set()
         for start in range(0, len(unknown), _CHUNK):
             chunk = unknown[start : start + _CHUNK]
             answers = await self._rpc.batch([("getrawtransaction", txid) for txid in chunk])
-            raws = []
-            for txid, answer in zip(chunk, answers, strict=True):
-                if isinstance(answer, str):
-                    raws.append(bytes.fromhex(answer))
-                    fetched.add(txid)
-            await self.hear(raws)
-        self._looked_at = {txid for txid in there if txid in self._looked_at or txid in fetched}
-        returned = await self._rehear(there)
-        missing = [txid for txid in believed if txid not in there and txid not in returned]
-        if await self._rpc.call("getbestblockhash") != tip.hash:
+            fetched = {t: answer for t, answer in zip(chunk, answers, strict=True) if isinstance(answer, str)}
+            await self._watchlist.refresh()
+            found = self._matches(bytes.fromhex(answer) for answer in fetched.values())
+            recorded = await self._record(found)
+            # What was gone just when it was asked about may be back: it is looked at again.
+            self._looked_at |= fetched.keys() - {seen.txid for seen in found if seen.txid not in recorded}
+        await self._rehear(there)
+        missing = [txid for txid in believed if txid not in there]
+        gone = await self._gone(missing) if missing else []
+        # Asked last: whatever was said before belongs to this tip.
+        if await self._rpc.call("getbestblockhash") != tip.hash or gone is None:
             return False
-        if missing:
-            await self._record_missing(missing)
+        if gone:
+            tell(await self._database.write(stored.record_missing, gone, now_ms()))
         return True
 
-    async def _rehear(self, there: set[str]) -> set[str]:
+    async def _rehear(self, there: set[str]) -> None:
         """Payments that we took for gone and that are in the mempool again (returned after eviction)."""
         gone = [txid for txid in await self._database.read(stored.gone) if txid in there]
         if gone:
             answers = await self._rpc.batch([("getrawtransaction", txid) for txid in gone])
             await self.hear([bytes.fromhex(answer) for answer in answers if isinstance(answer, str)])
-        return set(gone)
+
+    def _matches(self, raws: Iterable[bytes]) -> list[IncomingTx]:
+        return [seen for raw in raws if (seen := self._match(raw)) is not None]
 
     def _match(self, raw: bytes) -> IncomingTx | None:
         try:
@@ -80,29 +83,32 @@ class Mempool:
             log.warning("A transaction could not be read and was skipped: %s", error)
             return None
 
-    async def _record(self, found: Iterable[IncomingTx]) -> int:
-        waiting = list(found)
-        if not waiting:
-            return 0
-        entries = await self._rpc.batch([("getmempoolentry", seen.txid) for seen in waiting])
-        recorded = 0
-        for seen, entry in zip(waiting, entries, strict=True):
-            if isinstance(entry, RpcError):
-                continue  # forged, or mined meanwhile: the block will tell
+    async def _record(self, found: Sequence[IncomingTx]) -> list[str]:
+        """Record those that the node has in its mempool; their txids."""
+        entries = await self._rpc.batch([("getmempoolentry", seen.txid) for seen in found])
+        # An error: forged, or mined meanwhile, and then the block will tell.
+        there = [(s, int(e["time"]) * 1000) for s, e in zip(found, entries, strict=True) if not isinstance(e, RpcError)]
+        now = now_ms()
+        # In the order in which they came, and in as few commits as the writer can make of them.
+        for changes in await asyncio.gather(
+            *(self._database.write(stored.record_seen, seen, entered, now) for seen, entered in there)
+        ):
+            tell(changes)
+        for seen, _ in there:
             self._watchlist.learn(seen)
-            now = now_ms()
-            tell(await self._database.write(stored.record_seen, seen, int(entry["time"]) * 1000, now))
-            recorded += 1
-        return recorded
+        return [seen.txid for seen, _ in there]
 
-    async def _record_missing(self, missing: list[str]) -> None:
+    async def _gone(self, missing: list[str]) -> list[tuple[str, str | None]] | None:
+        """Which of these the node has not, and by what they were replaced. None while it cannot know:
+        after a start it answers before it has read its mempool back from disk."""
+        if not (await self._rpc.call("getmempoolinfo")).get("loaded", True):
+            return None
         entries = await self._rpc.batch([("getmempoolentry", txid) for txid in missing])
-        gone: list[tuple[str, str | None]] = []
-        for txid, entry in zip(missing, entries, strict=True):
-            if isinstance(entry, RpcError):
-                gone.append((txid, await self._replacement(txid)))
-        if gone:
-            tell(await self._database.write(stored.record_missing, gone, now_ms()))
+        return [
+            (txid, await self._replacement(txid))
+            for txid, entry in zip(missing, entries, strict=True)
+            if isinstance(entry, RpcError)
+        ]
 
     async def _replacement(self, txid: str) -> str | None:
         """The mempool transaction that spends what this one spent, if there is one (`gettxspendingprevout`)."""
@@ -110,6 +116,9 @@ class Mempool:
         if not prevouts:
             return None
         asked = [{"txid": prevout.txid, "vout": prevout.vout} for prevout in prevouts]
-        answers: list[dict[str, Any]] = await self._rpc.call("gettxspendingprevout", asked)
+        try:
+            answers: list[dict[str, Any]] = await self._rpc.call("gettxspendingprevout", asked)
+        except RpcError:
+            return None  # Bitcoin Core before 24 has no such call
         spenders = [a["spendingtxid"] for a in answers if a.get("spendingtxid") not in (None, txid)]
         return spenders[0] if spenders else None

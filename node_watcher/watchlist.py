@@ -55,13 +55,17 @@ class Watchlist:
 
     async def renew_prevouts(self) -> None:
         """Drop the prevouts that nobody needs any more."""
+        before = frozenset(self.prevouts)
         watched = await self._database.read(prevouts_worth_watching)
-        self.prevouts = {outpoint_key(outpoint) for outpoint in watched}
+        learned_meanwhile = self.prevouts - before
+        self.prevouts = {outpoint_key(outpoint) for outpoint in watched} | learned_meanwhile
 
     def learn(self, incoming: IncomingTx) -> None:
-        """A transaction pays us: from now on whoever spends its inputs, or our outputs, is noticed."""
+        """A transaction pays us: from now on whoever spends its inputs, or our outputs, is noticed.
+
+        Call it once the transaction is recorded: what is learned before could be dropped again by
+        `renew_prevouts`, whose view of the database is older.
+        """
         if incoming.outputs:
             self.prevouts.update(outpoint_key(prevout) for prevout in incoming.prevouts)
-            self.prevouts.update(
-                outpoint_key(OutPoint(incoming.txid, output.vout)) for output in incoming.outputs
-            )
+            self.prevouts.update(outpoint_key(OutPoint(incoming.txid, output.vout)) for output in incoming.outputs)

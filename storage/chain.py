@@ -73,6 +73,8 @@ def disconnect(tx: Tx, block: BlockId, parent_hash: str) -> None:
         hash=block.hash,
     )
     _move(tx, BlockId(block.height - 1, parent_hash))
+    # Below where we began, what lies above the new cursor has not been looked at.
+    tx.execute("UPDATE till SET birth_height = :height WHERE birth_height > :height", height=block.height - 1)
 
 
 def _expect(tx: Tx, wanted: BlockId) -> None:
@@ -92,6 +94,12 @@ def first_payment_at(tx: Tx) -> int | None:
     """When the oldest payment was created, in milliseconds; None while there is none."""
     row = tx.one("SELECT min(created_at) AS first FROM payment")
     return None if row is None else row["first"]
+
+
+def parent_hash(tx: Tx, block_hash: str) -> str | None:
+    """Hash of the block below one that we connected; None for one that we never did."""
+    row = tx.one("SELECT prev_hash FROM block WHERE hash = :hash", hash=block_hash)
+    return None if row is None else str(row["prev_hash"])
 
 
 def active_hash(tx: Tx, height: int) -> str | None:
