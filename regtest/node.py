@@ -15,6 +15,9 @@ SATOSHI = Decimal("0.00000001")
 PAYER = "payer"
 # A coinbase can be spent 100 blocks later (consensus rule).
 MATURITY = 100
+# Wallets set a transaction's locktime up to 99 blocks back (against fee sniping), and Knots takes a
+# locktime of exactly 21 for the mark of an overlay protocol ("parasite-cat21") and refuses it.
+LOWEST_HEIGHT_TO_PAY_AT = 121
 # Pays anybody: where blocks go before there is a wallet.
 ANYBODY = "raw(51)"
 
@@ -50,9 +53,17 @@ class RegtestNode(NodeProcess):
         """Txids in the mempool."""
         return set(self.rpc("getrawmempool"))
 
+    def _in_mempool(self, txid: str) -> bool:
+        # Costs the same in a mempool of any size.
+        try:
+            self.rpc("getmempoolentry", txid)
+        except NodeError:
+            return False
+        return True
+
     def wait_for_transaction(self, txid: str, *, timeout: float = 30.0) -> None:
         """Until `txid` is in this node's mempool."""
-        self.wait(f"transaction {txid}", lambda: txid in self.mempool(), timeout=timeout)
+        self.wait(f"transaction {txid}", lambda: self._in_mempool(txid), timeout=timeout)
 
     def wait_for_tip(self, block_hash: str, *, timeout: float = 30.0) -> None:
         """Until the best block is `block_hash`."""
@@ -73,7 +84,7 @@ class RegtestNode(NodeProcess):
             return self
         self.rpc("createwallet", wallet_name=PAYER, load_on_startup=True)
         # 50 BTC each; the coins of the first blocks are spendable at the end of this.
-        self.mine(MATURITY + 1 + (coins * 4) // 450)
+        self.mine(max(MATURITY + 1 + (coins * 4) // 450, LOWEST_HEIGHT_TO_PAY_AT - self.height))
         while coins > 0:
             batch = min(coins, 100)
             self.pay_many({self.new_address(): 40_000_000 for _ in range(batch)})
@@ -96,13 +107,20 @@ class RegtestNode(NodeProcess):
         `subtractfeefromamount`, …).
         """
         options = {"fee_rate": 5, "replaceable": True, **options}
-        return str(self.rpc("sendtoaddress", address=address, amount=to_btc(sat), wallet=PAYER, **options))
+        return self._accepted(self.rpc("sendtoaddress", address=address, amount=to_btc(sat), wallet=PAYER, **options))
 
     def pay_many(self, amounts: Mapping[str, int], **options: Any) -> str:
         """One transaction with one output for each `{address: sat}`; the txid. Options of `sendmany`."""
         options = {"fee_rate": 5, "replaceable": True, **options}
         outputs = {address: to_btc(sat) for address, sat in amounts.items()}
-        return str(self.rpc("sendmany", amounts=outputs, wallet=PAYER, **options))
+        return self._accepted(self.rpc("sendmany", amounts=outputs, wallet=PAYER, **options))
+
+    def _accepted(self, txid: str) -> str:
+        """The wallet names a txid even if the node then refuses the transaction: say so at once."""
+        if not self._in_mempool(txid):
+            body = self.rpc("gettransaction", txid, wallet=PAYER)["hex"]
+            raise NodeError("send", 0, f"{txid} was refused: {self.rpc('testmempoolaccept', [body])}")
+        return txid
 
     def bump(self, txid: str, fee_rate: int = 20) -> str:
         """Replace a payment of the payer by one of a higher feerate (BIP 125); the new txid."""

@@ -150,3 +150,8 @@ def test_guard_does_not_shoot_a_stopped_node(fresh_node: RegtestNode) -> None:
     fresh_node.stop()
     assert not _exists(pid)
     assert os.path.isdir(fresh_node.datadir)
+
+
+def test_no_payment_can_look_like_an_overlay_protocol(node: RegtestNode) -> None:
+    # Wallets choose locktimes down to height - 99 at random; 21 would be refused by Knots.
+    assert node.height - 99 > 21
