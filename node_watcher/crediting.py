@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from node_watcher.clock import now_ms
@@ -44,7 +45,7 @@ class Crediting:
             done = await self._database.write(ledger.book, record.number, evidence, now_ms())
             if done is not None:
                 booked += 1
-                _tell(done)
+                tell_bookings([done])
         return booked
 
     async def _evidence(self, record: PaymentRecord, tip: BlockId) -> dict[OutPoint, dict[str, Any]] | None:
@@ -81,6 +82,12 @@ def _compare(output: OutputFact, answer: dict[str, Any]) -> None:
             f"{output.outpoint.txid}:{output.outpoint.vout} holds {output.value_sat} sat in the block we read, "
             f"but {value} sat by the node's gettxout; nothing is credited. Run bitcoind with -checkblocks, then doctor."
         )
+
+
+def tell_bookings(bookings: Iterable[ledger.Booking]) -> None:
+    """The log lines of what was credited and what was taken back."""
+    for done in bookings:
+        _tell(done)
 
 
 def _tell(done: ledger.Booking) -> None:

@@ -59,6 +59,7 @@ class Forwarder:
         self._keychain_id = keychain_id
         self._network = network
         self._said: dict[int, str] = {}
+        self._refused: dict[str, str] = {}
 
     async def forward_due(self, tip: BlockId) -> int:
         """One round at the tip: offer again what is stored, then sign what is due. How many were broadcast."""
@@ -113,9 +114,12 @@ class Forwarder:
             await self._rpc.call("sendrawtransaction", sweep.raw.hex())
         except RpcError as error:
             if error.code != _ALREADY_IN_CHAIN:
-                await self._database.write(sweeps.record_refused, sweep.txid, str(error))
-                log.error("The node does not take sweep %s: %s; it is offered again", sweep.txid, error)
+                if self._refused.get(sweep.txid) != str(error):  # it is offered at every pass: say it once
+                    self._refused[sweep.txid] = str(error)
+                    await self._database.write(sweeps.record_refused, sweep.txid, str(error))
+                    log.error("The node does not take sweep %s: %s; it is offered again", sweep.txid, error)
                 return 0
+        self._refused.pop(sweep.txid, None)
         if sweep.state != "stored":
             return 0
         await self._database.write(sweeps.record_broadcast, sweep.txid, now_ms())

@@ -17,14 +17,14 @@ from typing import Any, Protocol
 from node_watcher.chain import ChainFollower
 from node_watcher.changes import tell
 from node_watcher.clock import now_ms
-from node_watcher.crediting import Crediting
+from node_watcher.crediting import Crediting, tell_bookings
 from node_watcher.gate import Reason, examine
 from node_watcher.mempool import Mempool
 from node_watcher.rpc import NodeError, Rpc, RpcError
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness, WitnessUnusable
 from payments.model import BlockId
-from storage import evaluation, till
+from storage import evaluation, ledger, till
 from storage.database import Database
 from storage.errors import CursorMoved, DatabaseBusy, DatabaseUnusable
 
@@ -215,7 +215,9 @@ class Watcher:
 
     async def _conclude(self, tip: BlockId, started: int) -> None:
         """At the tip of a node that is to be believed: judge, credit, expire, forward."""
-        tell(await self._database.write(evaluation.settle, now_ms()))
+        changes, taken_back = await self._database.write(ledger.settle, now_ms())
+        tell(changes)
+        tell_bookings(taken_back)
         await self._crediting.book_due(tip)
         while changes := await self._database.write(evaluation.close_windows, started, now_ms()):
             tell(changes)

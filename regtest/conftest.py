@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
 from regtest.bitcoind_source import BitcoindPrograms
-from regtest.node import RegtestNode
+from regtest.node import MATURITY, RegtestNode
 from regtest.postgres import PostgresServer
 from regtest.service import RunningService
 
@@ -57,8 +58,29 @@ def make_till(make_database: MakeUrl, tmp_path_factory: pytest.TempPathFactory) 
         till.close()
 
 
+class SteadyNode(RegtestNode):
+    """Its payer never pays with a coinbase that has just become spendable.
+
+    Such a payment would not survive a reorganisation: with fewer blocks the coinbase is too young again.
+    """
+
+    _funded = False
+
+    def fund(self, coins: int = 100) -> Self:
+        super().fund(coins)
+        self._funded = True
+        self.mine(MATURITY)
+        return self
+
+    def mine(self, blocks: int = 1, address: str | None = None) -> list[str]:
+        if address is None and self._funded:
+            # To nobody, and never the same block twice: a node refuses one that it was told to forget.
+            return list(self.rpc("generatetodescriptor", blocks, f"raw(6a08{secrets.token_hex(8)})"))
+        return super().mine(blocks, address)
+
+
 @pytest.fixture(scope="module")
 def own_node(bitcoind_binary: BitcoindPrograms) -> Iterator[RegtestNode]:
     """A funded node for one module: stop it, kill it, undo its blocks."""
-    with RegtestNode(bitcoind_binary, extra_args=["-mempoolexpiry=1"]) as own:
+    with SteadyNode(bitcoind_binary, extra_args=["-mempoolexpiry=1"]) as own:
         yield own.fund()

@@ -8,9 +8,10 @@ from regtest.node import PAYER, RegtestNode, to_btc, to_sat
 def double_spend(node: RegtestNode, txid: str, *, fee_sat: int = 20_000) -> str:
     """Raw, signed, not sent: spends the inputs of a payer's transaction back to the payer."""
     original = node.rpc("gettransaction", txid, None, True, wallet=PAYER)
-    outputs = sum(to_sat(out["value"]) for out in original["decoded"]["vout"])
-    total = outputs - to_sat(original["fee"])  # the wallet writes a fee as a negative amount
-    inputs = [{"txid": coin["txid"], "vout": coin["vout"], "sequence": 0xFFFFFFFD} for coin in original["decoded"]["vin"]]
+    decoded = original["decoded"]
+    # The wallet writes a fee as a negative amount.
+    total = sum(to_sat(out["value"]) for out in decoded["vout"]) - to_sat(original["fee"])
+    inputs = [{"txid": coin["txid"], "vout": coin["vout"], "sequence": 0xFFFFFFFD} for coin in decoded["vin"]]
     return signed(node, node.rpc("createrawtransaction", inputs, [{node.new_address(): to_btc(total - fee_sat)}]))
 
 

@@ -102,10 +102,12 @@ def wrong_fields(shown: Mapping[str, Any], expected: Mapping[str, Any]) -> list[
 
 def _same(shown: Any, expected: Any) -> bool:
     if isinstance(expected, Moment):
-        return expected == shown
+        return bool(expected == shown)
     if isinstance(expected, list):
         return isinstance(shown, list) and len(shown) == len(expected) and all(map(_same, shown, expected))
     if isinstance(expected, dict):
-        return isinstance(shown, dict) and all(name in shown and _same(shown[name], expected[name]) for name in expected)
+        return isinstance(shown, dict) and all(
+            name in shown and _same(shown[name], expected[name]) for name in expected
+        )
     # 400 and 400.0 and True are equal in Python, and not in an interface.
     return type(shown) is type(expected) and bool(shown == expected)

@@ -62,7 +62,7 @@ def test_every_field_at_every_step(till: RunningService, node: RegtestNode) -> N
         node.mine(1)
         height = node.height - depth + 1
         due |= {"confirmations": depth, "transactions": [transaction(txid, vout, 40_000, depth, height)]}
-        check(till.wait_payment(payment_id, lambda p, depth=depth: p["confirmations"] == depth), due)
+        check(wait_depth(till, payment_id, depth), due)
         assert till.balance("walker") == 0
         assert till.ask("POST", f"confirm/{payment_id}").status == 409
 
@@ -91,6 +91,10 @@ def test_every_field_at_every_step(till: RunningService, node: RegtestNode) -> N
     message = till.post(f"confirm/{payment_id}")
     assert message["message"] == "Already processed"
     assert till.entries("walker") == [("payment", 400)]
+
+
+def wait_depth(till: RunningService, payment_id: str, depth: int) -> dict[str, Any]:
+    return till.wait_payment(payment_id, lambda p: p["confirmations"] == depth)
 
 
 def _outputs(node: RegtestNode, txid: str) -> list[dict[str, Any]]:

@@ -11,8 +11,9 @@ from payments.events import EventType
 from payments.ledger import Account, AccountKind, Transfer, TransferKind, Unit, transfers_due
 from payments.model import OutPoint, Status
 from payments.record import PaymentRecord
+from storage import evaluation
 from storage.credits import entry_view
-from storage.evaluation import evaluate
+from storage.evaluation import Change, evaluate
 from storage.events import append
 from storage.records import fresh_facts, payment_by_number, tip_height
 from storage.tx import Tx
@@ -56,6 +57,24 @@ def book(tx: Tx, number: int, evidence: Mapping[OutPoint, dict[str, Any]], now: 
     credits = sum(transfer.credits for transfer in due)
     evaluate(tx, [number], now)
     return Booking(payment_by_number(tx, number), credits, Status(row["status"]))
+
+
+def settle(tx: Tx, now: int) -> tuple[list[Change], list[Booking]]:
+    """At the tip: judge the payments that a disconnected block had left open.
+
+    Coins that are gone leave the ledger in the same transaction, so nobody sees a payment that is
+    reversed and credited at once. This needs no evidence; deposits do, and wait for `book`.
+    """
+    taken_back: list[tuple[int, int, Status]] = []
+    for row in tx.all("SELECT * FROM payment WHERE unsettled = 1 ORDER BY number"):
+        facts, height = fresh_facts(tx, row), tip_height(tx)
+        due = transfers_due(facts, row["user_id"], height)
+        if due and all(transfer.kind is not TransferKind.DEPOSIT for transfer in due):
+            for transfer in due:
+                _post_for_payment(tx, row["number"], row["user_id"], transfer, {"tip_height": height}, now)
+            taken_back.append((row["number"], sum(transfer.credits for transfer in due), Status(row["status"])))
+    changes = evaluation.settle(tx, now)
+    return changes, [Booking(payment_by_number(tx, number), credits, was) for number, credits, was in taken_back]
 
 
 def _post_for_payment(
