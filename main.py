@@ -16,6 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    epilog="`./nodetill test` runs all tests on a real regtest node and both databases.",
 )
 app.command()(bench)
 app.command()(demo)
@@ -26,4 +27,4 @@ app.add_typer(seed.app, name="seed")
 
 
 if __name__ == "__main__":
-    app()
+    app(prog_name="nodetill")

@@ -20,7 +20,8 @@ async def creates(folder: str, payments: int, progress: Progress) -> list[Figure
         node.mine(1)
         with RunningService(node, f"sqlite:///{folder}/creates.db") as till:
             progress(f"opening {payments} payments with {_CLIENTS} clients")
-            headers = {"Authorization": f"Bearer {till.key}"}
+            key = await asyncio.to_thread(lambda: till.key)
+            headers = {"Authorization": f"Bearer {key}"}
             url = f"{till.url}{BASE}/payments"
             waits: list[float] = []
             numbers = iter(range(payments))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from typing import Any
 
 import aiohttp
 import zmq
@@ -31,7 +32,7 @@ async def detection(folder: str, payments: int, progress: Progress) -> list[Figu
         coins = await asyncio.to_thread(free_coins, node, payments)
         settings = {"payments": {"max_open_per_user": 1_000_000}}
         with RunningService(node, f"sqlite:///{folder}/detection.db", settings=settings) as till:
-            made = [till.create("small", f"u{number}") for number in range(payments)]
+            made = await asyncio.to_thread(_open, till, payments)
             rpc = HttpRpc(node.rpc_url, Credentials(cookie_file=node.cookie_file))
             raw_ms: list[float] = []
             api_ms: list[float] = []
@@ -49,6 +50,10 @@ async def detection(folder: str, payments: int, progress: Progress) -> list[Figu
             finally:
                 await rpc.close()
     return spread("ZMQ rawtx at a bare subscriber", raw_ms, "ms") + spread("API shows confirming", api_ms, "ms")
+
+
+def _open(till: RunningService, payments: int) -> list[dict[str, Any]]:
+    return [till.create("small", f"u{number}") for number in range(payments)]
 
 
 async def _one(session: aiohttp.ClientSession, rpc: HttpRpc, endpoint: str, url: str, raw: str) -> tuple[float, float]:

@@ -65,7 +65,7 @@ def init(
     _check_wallet(network, descriptor, seed_file, forward_to)
     answers = Answers(
         network=network,
-        rpc_url=rpc_url,
+        rpc_url=rpc_url or default_rpc_url(network),
         rpc_cookie_file=rpc_cookie_file,
         rpc_user=rpc_user,
         rpc_password_file=rpc_password_file,
@@ -85,7 +85,10 @@ def init(
     print(f"Wrote {config} (readable by you alone).\n")
     print(bitcoin_conf(answers.zmq_rawtx or "", answers.zmq_hashblock or "", rpc_user, forwarding=bool(forward_to)))
     print("Next: restart bitcoind, then")
-    print(f"  ./nodetill keys create --name shop --scope payments:write --scope payments:read --config {config}")
+    print(
+        f"  ./nodetill keys create --name shop --scope payments:write --scope payments:read \\\n"
+        f"      --scope credits:read --config {config}"
+    )
     print(f"  ./nodetill serve --config {config}")
 
 

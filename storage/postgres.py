@@ -83,7 +83,9 @@ class PostgresEngine:
 
     def connect(self) -> PgConnection:
         try:
-            return psycopg.connect(self.url, autocommit=True, row_factory=dict_row, connect_timeout=10)
+            return psycopg.connect(
+                self.url, autocommit=True, row_factory=dict_row, connect_timeout=10, client_encoding="UTF8"
+            )
         except psycopg.Error as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise DatabaseUnusable(
@@ -130,7 +132,9 @@ class PostgresEngine:
         """Rows of a long read through a server-side cursor, on a connection of its own."""
         try:
             async with (
-                await psycopg.AsyncConnection.connect(self.url, row_factory=dict_row) as connection,
+                await psycopg.AsyncConnection.connect(
+                    self.url, row_factory=dict_row, client_encoding="UTF8"
+                ) as connection,
                 connection.cursor(name="stream") as cursor,
             ):
                 await cursor.execute(_dialect(sql).encode(), values)

@@ -81,7 +81,14 @@ class SqliteEngine:
         self._expect_folder()
         connection: sqlite3.Connection | None = None
         try:
-            connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            # SQLite would make it readable for everybody, and it holds who paid what.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise self._cannot_be_opened(error) from error
+        try:
+            connection = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False, cached_statements=512
+            )
             connection.row_factory = sqlite3.Row
             for pragma in _PRAGMAS:
                 connection.execute(pragma)

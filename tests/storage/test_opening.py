@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from regtest.postgres import PostgresServer
@@ -150,3 +151,31 @@ async def test_no_server_there(postgres_server: PostgresServer) -> None:
     sentence = await refusal("postgresql://nodetill:hunter2@127.0.0.1:1/till")
     assert "database.url: PostgreSQL" in sentence
     assert "hunter2" not in sentence
+
+
+async def test_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "till.db"
+    async with Database(f"sqlite:///{path}"):
+        assert {f.name: oct(f.stat().st_mode & 0o777) for f in tmp_path.glob("till.db*") if "lock" not in f.name} == {
+            name: "0o600" for name in ("till.db", "till.db-wal", "till.db-shm")
+        }
+
+
+async def test_a_database_without_an_encoding_gives_text(postgres_server: PostgresServer) -> None:
+    """initdb under LANG=C makes SQL_ASCII, where psycopg would hand out text as bytes."""
+    url = postgres_server.create_database()
+    name = "till_sql_ascii"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            f"CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+    ascii_url = url.replace(f"/{psycopg.conninfo.conninfo_to_dict(url)['dbname']}", f"/{name}")
+    async with Database(ascii_url) as database:
+        sql = "SELECT name FROM migration WHERE number = 1"
+
+        def name_of(tx: Tx) -> object:
+            row = tx.one(sql)
+            return row and row["name"]
+
+        assert await database.read(name_of) == "initial"
+        assert [row["name"] async for row in database.stream(sql)] == ["initial"]
