@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from node_watcher.clock import now_ms
@@ -17,6 +18,11 @@ from storage import ledger
 from storage.database import Database
 
 log = logging.getLogger("nodetill")
+_AT_ONCE = 200
+_MEND = "Run bitcoind with -checkblocks, then doctor."
+
+Evidence = dict[OutPoint, dict[str, Any]]
+"""What the node answered about each output that is to be booked."""
 
 
 class EvidenceMismatch(Exception):
@@ -32,55 +38,89 @@ class Crediting:
 
     async def book_due(self, tip: BlockId) -> int:
         """Book every payment that is due at `tip`; how many were. What cannot be shown yet waits for
-        the next pass."""
+        the next pass, and holds up nobody behind it."""
         booked = 0
-        for record in await self._database.read(ledger.bookings_due):
-            try:
-                evidence = await self._evidence(record, tip)
-            except (RpcError, EvidenceMismatch) as error:
-                log.error("Error processing payment %s: %s", record.id, error)
-                continue
-            if evidence is None:
-                continue
-            done = await self._database.write(ledger.book, record.number, evidence, now_ms())
-            if done is not None:
-                booked += 1
-                tell_bookings([done])
+        tried: set[int] = set()
+        while due := await self._untried(tried):
+            tried |= {record.number for record in due}
+            shown = await self._evidence(due, tip)
+            for done in await asyncio.gather(
+                *(self._database.write(ledger.book, number, evidence, now_ms()) for number, evidence in shown.items())
+            ):
+                if done is not None:
+                    booked += 1
+                    tell_bookings([done])
         return booked
 
-    async def _evidence(self, record: PaymentRecord, tip: BlockId) -> dict[OutPoint, dict[str, Any]] | None:
-        """The node's `gettxout` for each output to be booked; None when its tip is not ours any more."""
-        terms = record.facts.terms
-        asked = [o for o in record.facts.outputs if not o.booked and settled(o, terms, tip.height)]
-        answers = await self._rpc.batch([("gettxout", *o.outpoint, False) for o in asked])
-        evidence: dict[OutPoint, dict[str, Any]] = {}
-        for output, answer in zip(asked, answers, strict=True):
-            if isinstance(answer, RpcError):
-                raise answer
-            block_hash = await self._database.read(stored_chain.active_hash, output.height or 0)
-            shown: dict[str, Any] = {"block_hash": block_hash, "block_height": output.height}
-            if answer is None:
-                # Spent by the owner's wallet already: the block is the evidence, if the node still has
-                # it in its active chain.
-                header = await self._rpc.call("getblockheader", block_hash)
-                if header["confirmations"] < output.needs_depth(terms.confirmations_required):
-                    return None
-                shown |= {"spent": True, "confirmations": header["confirmations"]}
+    async def _untried(self, tried: set[int]) -> list[PaymentRecord]:
+        due = await self._database.read(ledger.bookings_due, len(tried) + _AT_ONCE)
+        return [record for record in due if record.number not in tried]
+
+    async def _evidence(self, due: Sequence[PaymentRecord], tip: BlockId) -> dict[int, Evidence]:
+        """By payment number, the node's `gettxout` of each output to be booked. Payments of which the
+        node speaks otherwise, or not from our tip, are left out."""
+        asked = [
+            (record, output)
+            for record in due
+            for output in record.facts.outputs
+            if not output.booked and settled(output, record.facts.terms, tip.height)
+        ]
+        answers = await self._rpc.batch([("gettxout", *output.outpoint, False) for _, output in asked])
+        found: dict[int, Evidence] = {record.number: {} for record in due}
+        for (record, output), answer in zip(asked, answers, strict=True):
+            if record.number not in found:
+                continue  # another output of it could not be shown
+            try:
+                proof = await self._proof(record, output, answer, tip)
+            except (RpcError, EvidenceMismatch) as error:
+                log.error("Error processing payment %s: %s", record.id, error)
+                proof = None
+            if proof is None:
+                del found[record.number]
             else:
-                if answer["bestblock"] != tip.hash:
-                    return None
-                _compare(output, answer)
-                shown |= {"best_block": answer["bestblock"], "confirmations": answer["confirmations"]}
-            evidence[output.outpoint] = shown | {"value_sat": output.value_sat}
-        return evidence
+                found[record.number][output.outpoint] = proof
+        return found
+
+    async def _proof(
+        self, record: PaymentRecord, output: OutputFact, answer: Any, tip: BlockId
+    ) -> dict[str, Any] | None:
+        """What the ledger keeps as evidence for one output; None when the node's tip is not ours any more."""
+        if isinstance(answer, RpcError):
+            raise answer
+        block_hash = await self._database.read(stored_chain.active_hash, output.height or 0)
+        proof: dict[str, Any] = {
+            "block_hash": block_hash,
+            "block_height": output.height,
+            "value_sat": output.value_sat,
+        }
+        if answer is None:
+            # Spent by the owner's wallet already: the block is the evidence, if the node still has it in
+            # its active chain.
+            mined = await self._rpc.call("getrawtransaction", output.outpoint.txid, True, block_hash)
+            if not mined["in_active_chain"]:
+                return None
+            _compare(record, output, mined["vout"][output.outpoint.vout])
+            if mined["confirmations"] < output.needs_depth(record.facts.terms.confirmations_required):
+                return None
+            return proof | {"spent": True, "confirmations": mined["confirmations"]}
+        if answer["bestblock"] != tip.hash:
+            return None
+        _compare(record, output, answer)
+        if answer["confirmations"] != output.depth(tip.height):
+            raise EvidenceMismatch(
+                f"{output.outpoint.txid}:{output.outpoint.vout} is {output.depth(tip.height)} deep by the blocks we "
+                f"read, but {answer['confirmations']} by the node's gettxout; nothing is credited. {_MEND}"
+            )
+        return proof | {"best_block": answer["bestblock"], "confirmations": answer["confirmations"]}
 
 
-def _compare(output: OutputFact, answer: dict[str, Any]) -> None:
-    value = sat(answer["value"])
-    if value != output.value_sat:
+def _compare(record: PaymentRecord, output: OutputFact, answer: dict[str, Any]) -> None:
+    """The node's description of an output, `value` and `scriptPubKey`, against ours."""
+    value, address = sat(answer["value"]), answer["scriptPubKey"].get("address")
+    if (value, address) != (output.value_sat, record.address):
         raise EvidenceMismatch(
-            f"{output.outpoint.txid}:{output.outpoint.vout} holds {output.value_sat} sat in the block we read, "
-            f"but {value} sat by the node's gettxout; nothing is credited. Run bitcoind with -checkblocks, then doctor."
+            f"{output.outpoint.txid}:{output.outpoint.vout} pays {output.value_sat} sat to {record.address} in the "
+            f"block we read, but {value} sat to {address} by the node; nothing is credited. {_MEND}"
         )
 
 
