@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -26,7 +27,10 @@ from storage.errors import AlreadyThere
 
 log = logging.getLogger("nodetill")
 _ALREADY_IN_CHAIN = -27
-_AT_ONCE = 500
+_AT_ONCE = 200
+_INPUTS = 500
+_EVERYTHING = 1_000_000
+_FIGURE = re.compile(r"\d+(\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +67,39 @@ class Forwarder:
 
     async def forward_due(self, tip: BlockId) -> int:
         """One round at the tip: offer again what is stored, then sign what is due. How many were broadcast."""
-        await self._database.write(sweeps.close_deep_sweeps)
         sent = 0
-        for sweep in await self._database.read(sweeps.sweeps_to_watch):
-            sent += await self._offer(sweep)
-        due = await self._database.read(sweeps.coins_due, self._keychain_id, _AT_ONCE)
+        if watched := await self._database.read(sweeps.sweeps_to_watch):
+            await self._database.write(sweeps.close_deep_sweeps)
+            sent += await self._offer_again(watched)
+        # All of it, because what is held (dust of long ago) must not stand before what can go.
+        due = await self._database.read(sweeps.coins_due, self._keychain_id, _EVERYTHING)
+        self._said = {number: self._said[number] for number, _ in due if number in self._said}
         if not due:
             return sent
         feerate = await current_feerate(self._rpc, self._rules.target_blocks, self._network)
+        signed = 0
         for number, coins in due:
-            stored = await self._sign_and_store(number, coins, feerate, tip)
+            stored = await self._sign_and_store(number, coins[:_INPUTS], feerate, tip)
             if stored is not None:
                 sent += await self._offer(stored)
+                signed += 1
+            if signed >= _AT_ONCE:
+                break  # blocks and credits come first; the rest goes with the next pass
+        return sent
+
+    async def _offer_again(self, watched: Sequence[sweeps.Sweep]) -> int:
+        """Offer what the node may not have: what was never seen to arrive, and what it has lost since."""
+        waiting = [s for s in watched if not await self._database.read(sweeps.in_active_block, s.txid)]
+        sent = 0
+        for sweep in watched:
+            if sweep.state == "stored" and sweep not in waiting:
+                sent += await self._sent(sweep)  # it was mined before its broadcast could be written down
+        known = [sweep for sweep in waiting if sweep.state != "stored"]
+        entries = await self._rpc.batch([("getmempoolentry", sweep.txid) for sweep in known])
+        there = {s.txid for s, entry in zip(known, entries, strict=True) if not isinstance(entry, RpcError)}
+        for sweep in waiting:
+            if sweep.txid not in there:
+                sent += await self._offer(sweep)
         return sent
 
     async def _sign_and_store(
@@ -97,7 +122,7 @@ class Forwarder:
             await self._database.write(sweeps.store_sweep, sweep, coins, self._destination.address, now)
         except AlreadyThere as error:
             # Another worker was faster, and its bytes are the ones that count; or the ledger refuses.
-            log.warning("The sweep of payment %s was not stored: %s", coins[0].payment_id, error)
+            self._say_once(number, coins[0].payment_id, f"its sweep was not stored: {error}")
             return None
         return sweep
 
@@ -107,9 +132,6 @@ class Forwarder:
 
     async def _offer(self, sweep: sweeps.Sweep) -> int:
         """Give the node the stored bytes. Its refusals are ambiguous and change nothing but the log."""
-        if await self._database.read(sweeps.in_active_block, sweep.txid):
-            await self._database.write(sweeps.record_broadcast, sweep.txid, now_ms())
-            return 0
         try:
             await self._rpc.call("sendrawtransaction", sweep.raw.hex())
         except RpcError as error:
@@ -120,13 +142,15 @@ class Forwarder:
                     log.error("The node does not take sweep %s: %s; it is offered again", sweep.txid, error)
                 return 0
         self._refused.pop(sweep.txid, None)
-        if sweep.state != "stored":
-            return 0
+        return await self._sent(sweep) if sweep.state == "stored" else 0
+
+    async def _sent(self, sweep: sweeps.Sweep) -> int:
         await self._database.write(sweeps.record_broadcast, sweep.txid, now_ms())
         log.info("Successfully forwarded %s BTC. TX: %s", btc_text(sweep.value_sat - sweep.fee_sat), sweep.txid)
         return 1
 
     def _say_once(self, number: int, payment_id: str, reason: str) -> None:
-        if self._said.get(number) != reason:
-            self._said[number] = reason
+        # Figures move with every pass; what they mean is news once.
+        if self._said.get(number) != (meaning := _FIGURE.sub("", reason)):
+            self._said[number] = meaning
             log.warning("Payment %s is not forwarded yet: %s", payment_id, reason)
