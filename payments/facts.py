@@ -90,6 +90,8 @@ class Facts:
         A replacement (BIP 125) keeps the moment at which as much was already on its way in what it
         replaced: the payer was in time and only raised the fee.
         """
+        if not self.outputs:
+            return ()
         live = [o for o in self.outputs if o.live]
         replacing = {o.replaced_by for o in self.outputs if not o.live} & {o.outpoint.txid for o in live}
         moments = {txid: self._moment(txid) for txid in replacing if txid is not None}

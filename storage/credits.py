@@ -13,8 +13,8 @@ SELECT t.id, t.kind, t.credits, t.reference, t.created_at, p.id AS payment_id, l
   JOIN transfer_line l ON l.account_id = a.id
   JOIN transfer t ON t.id = l.transfer_id
   LEFT JOIN payment p ON p.number = t.payment_number
- WHERE a.kind = 'user' AND a.unit = 'credit' AND a.owner = :user_id AND t.id < :before
- ORDER BY t.id DESC LIMIT :limit
+ WHERE a.kind = 'user' AND a.unit = 'credit' AND a.owner = :user_id AND l.transfer_id < :before
+ ORDER BY l.transfer_id DESC LIMIT :limit
 """
 _NEWEST = 2**62
 

@@ -9,6 +9,8 @@ from typing import Any
 from payments.events import EventType
 from storage.tx import Row, Tx
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def append(
     tx: Tx, kind: EventType, data: dict[str, Any], now: int, *, payment_number: int | None, sequence: int
@@ -22,7 +24,7 @@ def append(
         payment_number=payment_number,
         sequence=sequence,
         now=now,
-        data=json.dumps(data, separators=(",", ":")),
+        data=_compact(data),
     )
     assert row is not None  # noqa: S101 - RETURNING always answers
     for endpoint, wanted in tx.context.endpoints:

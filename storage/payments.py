@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from payments.events import EventType
+from payments.facts import Facts
 from payments.model import Status, Terms
 from payments.record import PaymentRecord
+from payments.status import state_of
 from payments.view import payment_view
 from storage.errors import StorageError
 from storage.events import append
@@ -42,28 +44,54 @@ def create(tx: Tx, wanted: NewPayment, keychain_id: int, derive: Derive, now: in
     """
     _refuse_too_many(tx, wanted)
     chain = tx.one(
-        "UPDATE keychain SET next_index = next_index + 1 WHERE id = :id RETURNING next_index - 1 AS free, watch_only",
+        "UPDATE keychain SET next_index = next_index + 1 WHERE id = :id"
+        " RETURNING next_index - 1 AS free, watch_only, (SELECT cursor_height FROM till) AS tip",
         id=keychain_id,
     )
     if chain is None:
         raise LookupError(f"no keychain {keychain_id}")
     script, address = derive(chain["free"])
-    terms = wanted.terms
+    facts, tip = Facts(wanted.terms, watch_only=bool(chain["watch_only"])), chain["tip"] or 0
+    record = PaymentRecord(
+        number=0,
+        id=secrets.token_hex(16),
+        user_id=wanted.user_id,
+        package_id=wanted.package_id,
+        metadata=wanted.metadata,
+        address=address,
+        address_index=chain["free"],
+        facts=facts,
+        state=state_of(facts, tip),
+        sequence=1,
+        confirmed_at=None,
+        completed_at=None,
+        forwarding_txid=None,
+        tip_height=tip,
+    )
+    record = replace(record, number=_insert(tx, record, keychain_id, script))
+    data = payment_view(record, tx.context.public_url)
+    append(tx, EventType.CREATED, data, now, payment_number=record.number, sequence=1)
+    return record
+
+
+def _insert(tx: Tx, new: PaymentRecord, keychain_id: int, script: bytes) -> int:
+    """Write the row of a payment that nobody has paid yet; its number."""
+    terms = new.facts.terms
     row = tx.one(
         "INSERT INTO payment (id, user_id, package_id, metadata, keychain_id, address_index, address,"
         " script_pubkey, watch_only, amount_sat, credits, confirmations_required, tolerance_sat, late, excess,"
         " created_at, expires_at, status, remaining_sat, sequence) VALUES (:id, :user_id, :package_id, :metadata,"
         " :keychain, :index, :address, :script, :watch_only, :amount, :credits, :confirmations, :tolerance,"
-        " :late, :excess, :created_at, :expires_at, :status, :amount, 1) RETURNING *",
-        id=secrets.token_hex(16),
-        user_id=wanted.user_id,
-        package_id=wanted.package_id,
-        metadata=wanted.metadata,
+        " :late, :excess, :created_at, :expires_at, :status, :remaining, :sequence) RETURNING number",
+        id=new.id,
+        user_id=new.user_id,
+        package_id=new.package_id,
+        metadata=new.metadata,
         keychain=keychain_id,
-        index=chain["free"],
-        address=address,
+        index=new.address_index,
+        address=new.address,
         script=script,
-        watch_only=chain["watch_only"],
+        watch_only=int(new.facts.watch_only),
         amount=terms.amount_sat,
         credits=terms.credits,
         confirmations=terms.confirmations_required,
@@ -72,13 +100,12 @@ def create(tx: Tx, wanted: NewPayment, keychain_id: int, derive: Derive, now: in
         excess=terms.excess.value,
         created_at=terms.created_at,
         expires_at=terms.expires_at,
-        status=Status.PENDING.value,
+        status=new.state.status.value,
+        remaining=new.state.remaining_sat,
+        sequence=new.sequence,
     )
     assert row is not None  # noqa: S101 - RETURNING always answers
-    record = record_of(tx, row)
-    data = payment_view(record, tx.context.public_url)
-    append(tx, EventType.CREATED, data, now, payment_number=record.number, sequence=1)
-    return record
+    return int(row["number"])
 
 
 def _refuse_too_many(tx: Tx, wanted: NewPayment) -> None:
@@ -116,9 +143,7 @@ def list_payments(
 
 def counts_by_status(tx: Tx) -> dict[str, int]:
     """How many payments stand at each status."""
-    return {
-        row["status"]: row["n"] for row in tx.all("SELECT status, count(*) AS n FROM payment GROUP BY status")
-    }
+    return {row["status"]: row["n"] for row in tx.all("SELECT status, count(*) AS n FROM payment GROUP BY status")}
 
 
 def scripts_after(tx: Tx, number: int, limit: int = 10_000) -> list[tuple[int, bytes]]:

@@ -122,6 +122,8 @@ CREATE TABLE output (
     PRIMARY KEY (txid, vout)
 ) STRICT;
 CREATE INDEX output_by_payment ON output (payment_number);
+CREATE INDEX output_here ON output (payment_number) WHERE booked = 1 AND spent_by IS NULL;
+CREATE INDEX output_spender ON output (spent_by) WHERE spent_by IS NOT NULL;
 
 -- Double entry, append-only. The unique keys are what makes "once" true.
 CREATE TABLE account (

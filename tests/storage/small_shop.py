@@ -119,7 +119,7 @@ class SmallShop:
         return undone
 
     async def settle(self) -> None:
-        await self.database.write(evaluation.settle, self.now)
+        await self.database.write(ledger.settle, self.now)
         await self.check()
 
     async def close_windows(self, until: int | None = None) -> None:

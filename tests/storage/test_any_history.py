@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from payments.model import ExcessPolicy, IncomingTx, LatePolicy, OutputState
 from payments.record import PaymentRecord
@@ -30,6 +30,11 @@ COINS = [f"c{n}" for n in range(6)]
 MEMORY = Path("/dev/shm")
 AMOUNTS = st.sampled_from([1, FULL // 2, FULL - 1, FULL, FULL + 150, 3 * FULL])
 PICK = st.integers(0, 5)
+PROMISE: dict[str, Any] = {
+    "late": st.sampled_from(LatePolicy),
+    "excess": st.sampled_from(ExcessPolicy),
+    "tolerance": st.sampled_from([0, 1]),
+}
 
 
 class World(RuleBasedStateMachine):
@@ -64,9 +69,16 @@ class World(RuleBasedStateMachine):
 
     # What people do
 
+    @initialize(**PROMISE)
+    def first(self, late: LatePolicy, excess: ExcessPolicy, tolerance: int) -> None:
+        self._create(late, excess, tolerance)
+
     @precondition(lambda self: len(self.payments) < 3)
-    @rule(late=st.sampled_from(LatePolicy), excess=st.sampled_from(ExcessPolicy), tolerance=st.sampled_from([0, 1]))
+    @rule(**PROMISE)
     def create(self, late: LatePolicy, excess: ExcessPolicy, tolerance: int) -> None:
+        self._create(late, excess, tolerance)
+
+    def _create(self, late: LatePolicy, excess: ExcessPolicy, tolerance: int) -> None:
         user = f"u{len(self.payments) % 2}"
         made = self.shop.create(user, late=late, excess=excess, tolerance_sat=tolerance)
         self.payments.append(self.run(made))
@@ -76,6 +88,17 @@ class World(RuleBasedStateMachine):
     def pay(self, to: list[tuple[int, int]], coins: set[int]) -> None:
         """A transaction enters the node's mempool; what spends the same coins there is replaced."""
         self._enter([(self.payments[n % len(self.payments)], sat) for n, sat in to], coins, hint=True)
+
+    @precondition(lambda self: self.payments)
+    @rule(to=PICK, coin=PICK)
+    def buy(self, to: int, coin: int) -> None:
+        """The usual way, at once: paid in full, mined, confirmed, booked."""
+        tx = self._enter([(self.payments[to % len(self.payments)], FULL)], {coin}, hint=True)
+        if tx is not None:
+            self._mine([tx.txid])
+            self._mine([])
+            self._mine([])
+            self.at_tip()
 
     @precondition(lambda self: self.payments)
     @rule(to=PICK, sat=AMOUNTS, coin=PICK)
@@ -103,9 +126,9 @@ class World(RuleBasedStateMachine):
 
     @rule(chosen=st.sets(PICK), empty=st.integers(0, 3))
     def mine(self, chosen: set[int], empty: int) -> None:
-        self._mine(chosen)
+        self._mine(self._some_of_mempool(chosen))
         for _ in range(empty):
-            self._mine(set())
+            self._mine([])
 
     @precondition(lambda self: self.chain)
     @rule(
@@ -125,7 +148,7 @@ class World(RuleBasedStateMachine):
         if thief and stale:
             self._enter([], {COINS.index(stale[0].prevouts[0].txid.removeprefix("coin-"))}, hint=False)
         for chosen in branch:
-            self._mine(chosen)
+            self._mine(self._some_of_mempool(chosen))
 
     @rule(minutes=st.sampled_from([1, 59, 61]), looked=st.booleans())
     def wait(self, minutes: int, looked: bool) -> None:
@@ -193,10 +216,10 @@ class World(RuleBasedStateMachine):
     def _coins_in_chain(self) -> set[str]:
         return {p.txid for block in self.chain for tx in block for p in tx.prevouts}
 
-    def _enter(self, to: list[tuple[PaymentRecord, int]], coins: set[int], *, hint: bool) -> None:
+    def _enter(self, to: list[tuple[PaymentRecord, int]], coins: set[int], *, hint: bool) -> IncomingTx | None:
         names = {COINS[n] for n in coins} - {c.removeprefix("coin-") for c in self._coins_in_chain()}
         if not names:
-            return
+            return None
         self.made += 1
         tx = paying(f"t{self.made:03}", *to, spends=sorted(names))
         conflicts = [t for t, other in self.mempool.items() if set(other.prevouts) & set(tx.prevouts)]
@@ -205,14 +228,18 @@ class World(RuleBasedStateMachine):
         self.mempool[tx.txid] = tx
         if hint:
             self.run(self.shop.see(tx))
+        return tx
 
     def _spender_of(self, txid: str) -> str | None:
         lost = set(self.run(self.database.read(incoming.prevouts_of, txid)))
         return next((t for t, other in self.mempool.items() if set(other.prevouts) & lost), None)
 
-    def _mine(self, chosen: set[int]) -> None:
+    def _some_of_mempool(self, chosen: set[int]) -> list[str]:
         txids = sorted(self.mempool)
-        mined = [self.mempool.pop(t) for t in {txids[n % len(txids)] for n in chosen}] if txids else []
+        return sorted({txids[n % len(txids)] for n in chosen}) if txids else []
+
+    def _mine(self, txids: list[str]) -> None:
+        mined = [self.mempool.pop(txid) for txid in txids]
         self.run(self.shop.mine(*mined))
         self.chain.append(mined)
 
@@ -221,4 +248,4 @@ TestAnyHistory = World.TestCase
 TestAnyHistory.settings = settings(
     max_examples=50, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-TestAnyHistory = pytest.mark.timeout(100)(TestAnyHistory)
+TestAnyHistory = pytest.mark.timeout(400)(TestAnyHistory)

@@ -119,6 +119,23 @@ async def test_another_process_never_lets_go(sqlite: Database, tmp_path: Path) -
     assert await sqlite.write(add, 1) == 1
 
 
+async def test_a_writer_holds_the_pen_from_its_first_word(sqlite: Database, tmp_path: Path) -> None:
+    """Read, then write: nobody may write in between (BEGIN IMMEDIATE), or what was read is stale."""
+
+    def somebody_else_may_write(tx: Tx) -> bool:
+        numbers(tx)
+        other = sqlite3.connect(tmp_path / "till.db", isolation_level=None, timeout=0)
+        try:
+            other.execute("INSERT INTO note VALUES (1, 'theirs')")
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            other.close()
+        return True
+
+    assert not await sqlite.write(somebody_else_may_write)
+
+
 async def test_two_processes_write_in_turns(database_url: str) -> None:
     async with Database(database_url) as ours, Database(database_url) as theirs:
         mine, yours = SmallShop(ours), SmallShop(theirs)

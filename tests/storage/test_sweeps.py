@@ -58,6 +58,8 @@ async def test_from_credit_to_the_owner(shop: SmallShop) -> None:
     assert await balances(shop) == (0, FULL - 141, 141)
     assert await shop.status(payment.number) is Status.CONFIRMED, "nothing was broadcast yet"
     assert await due(shop) == {}
+    assert await shop.database.read(sweeps.backlog_sat) == FULL
+    assert (await shop.payment(payment.number)).forwarding_txid is None
     assert [s.raw for s in await shop.database.read(sweeps.sweeps_to_watch)] == [b"sweep"]
 
     await shop.database.write(sweeps.record_refused, "sweep", "min relay fee not met")
