@@ -57,6 +57,7 @@ class ChainFollower:
         the caller can report in between. `told` hears of each new cursor."""
         cursor = await self._database.read(stored.cursor) or await self._begin()
         connected = disconnected = 0
+        renew = False
         last_word = time.monotonic()
         while True:
             header, parent = await self._header(cursor)
@@ -70,15 +71,20 @@ class ChainFollower:
                     log.warning("The node went on without block %s at height %d: stepping back", *cursor[::-1])
                     cursor = await self._disconnect(cursor, lost)
                     disconnected += 1
+                    renew = True
                 case Connect() if connected + disconnected >= at_most:
                     return Followed(cursor, connected, disconnected, more=True)
                 case Connect(block_hash, height):
+                    if renew:  # what was deep enough to be let alone may be spent otherwise in this branch
+                        await self._watchlist.renew_prevouts()
+                        renew = False
                     cursor = await self._connect(BlockId(height, block_hash))
                     connected += 1
                 case Disconnect(block):
                     log.warning("Block %s at height %d is stale: stepping back", block.hash, block.height)
                     cursor = await self._disconnect(block, parent)
                     disconnected += 1
+                    renew = True
             told(cursor)
             if time.monotonic() - last_word > _PROGRESS_SECONDS:
                 log.info("Catching up with the chain: height %d", cursor.height)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from node_watcher.rpc import Rpc
+from node_watcher.rpc import NodeUnavailable, Rpc
 
+_NEEDED = {"chain", "blocks", "headers", "initialblockdownload", "verificationprogress"}
 _PATIENCE_SECONDS = 10.0
 """A node that does not answer the cheapest question for so long hangs, and `/readyz` says so."""
 
@@ -36,8 +37,12 @@ class Verdict:
 
 
 async def examine(rpc: Rpc, network: str) -> Verdict:
-    """Ask `getblockchaininfo` and judge it."""
-    info: dict[str, Any] = await rpc.call("getblockchaininfo", timeout=_PATIENCE_SECONDS)
+    """Ask `getblockchaininfo` and judge it. Raises `NodeError`."""
+    info: Any = await rpc.call("getblockchaininfo", timeout=_PATIENCE_SECONDS)
+    if not isinstance(info, dict) or not info.keys() >= _NEEDED:
+        raise NodeUnavailable(
+            "What answers at node.rpc_url is not bitcoind (its getblockchaininfo makes no sense): correct node.rpc_url."
+        )
     height, lag = int(info["blocks"]), max(0, int(info["headers"]) - int(info["blocks"]))
     if info["chain"] != network:
         return Verdict((wrong_network(network, str(info["chain"])),), False, True, height, lag)

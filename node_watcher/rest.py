@@ -48,6 +48,4 @@ class Rest:
             ):
                 return await response.read() if response.status == _OK else None
         except (aiohttp.ClientError, OSError) as error:
-            raise NodeUnavailable(
-                f"The node's REST interface at {self._url} does not answer ({error})."
-            ) from error
+            raise NodeUnavailable(f"The node's REST interface at {self._url} does not answer ({error}).") from error

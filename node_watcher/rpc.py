@@ -60,9 +60,7 @@ class RpcError(NodeError):
 class Rpc(Protocol):
     """What a transport offers. All of it raises `NodeError`; numbers with a point come as `Decimal`."""
 
-    async def call(
-        self, method: str, *params: object, wallet: str | None = None, timeout: float | None = None
-    ) -> Any:
+    async def call(self, method: str, *params: object, wallet: str | None = None, timeout: float | None = None) -> Any:
         """The `result` of one call. `timeout` in seconds, for the whole of it. Raises `RpcError` on a no."""
 
     async def batch(

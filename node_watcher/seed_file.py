@@ -171,14 +171,11 @@ def _read_json(path: Path) -> dict[str, Any]:
             if not stat.S_ISREG(state.st_mode) or state.st_size > _MAX_FILE_BYTES:
                 raise SeedFileBroken(f"{path} is not a seed file of nodetill")
             if state.st_mode & 0o077:
-                raise SeedFileExposed(
-                    f"{path} can be read by other users of this machine: run chmod 600 {path}"
-                )
+                raise SeedFileExposed(f"{path} can be read by other users of this machine: run chmod 600 {path}")
             body = json.load(file)
     except FileNotFoundError:
         raise SeedFileBroken(
-            f"there is no file {path}: check wallet.seed_file, or make one with"
-            f" `./nodetill seed create --out {path}`"
+            f"there is no file {path}: check wallet.seed_file, or make one with `./nodetill seed create --out {path}`"
         ) from None
     except OSError as error:
         raise SeedFileBroken(f"cannot read {path}: {error.strerror}") from error

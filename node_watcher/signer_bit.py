@@ -75,9 +75,7 @@ def sign_native(tx: TxObj, keyed_inputs: Iterable[tuple[bytes, SweepInput]]) -> 
 
     Raises `SigningFailed` if a key does not fit or an input stays unsigned: bit says nothing then.
     """
-    place_of = {
-        OutPoint(entry.txid[::-1].hex(), int.from_bytes(entry.txindex, "little")): entry for entry in tx.TxIn
-    }
+    place_of = {OutPoint(entry.txid[::-1].hex(), int.from_bytes(entry.txindex, "little")): entry for entry in tx.TxIn}
     for secret, given in keyed_inputs:
         key = PrivateKey.from_bytes(secret)
         program = b"\x00\x14" + hash160(key.public_key)
@@ -91,9 +89,7 @@ def sign_native(tx: TxObj, keyed_inputs: Iterable[tuple[bytes, SweepInput]]) -> 
         sign_tx(key, tx, unspents=[unspent])
         entry = place_of.get(given.outpoint)
         if entry is None or not _is_signed(entry.witness, key.public_key):
-            raise SigningFailed(
-                f"output {given.outpoint.txid}:{given.outpoint.vout} was left without a signature"
-            )
+            raise SigningFailed(f"output {given.outpoint.txid}:{given.outpoint.vout} was left without a signature")
         entry.script_sig, entry.script_sig_len = b"", b"\x00"
 
 
@@ -113,12 +109,7 @@ def _is_signed(witness: bytes, public_key: bytes) -> bool:
     if len(witness) < 3 or witness[0] != 2:
         return False
     signature, rest = witness[2 : 2 + witness[1]], witness[2 + witness[1] :]
-    return (
-        8 < len(signature) <= 72
-        and signature[0] == 0x30
-        and signature[-1] == 1
-        and rest == b"\x21" + public_key
-    )
+    return 8 < len(signature) <= 72 and signature[0] == 0x30 and signature[-1] == 1 and rest == b"\x21" + public_key
 
 
 def _le(value: int, size: int) -> bytes:

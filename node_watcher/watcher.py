@@ -1,8 +1,8 @@
 """The watcher: hints make it look sooner, the timer makes it look anyway.
 
 One pass does everything in order: is the node to be believed, walk the chain to its tip, compare
-the mempool, settle what a reorganisation left open, book credits, close price windows, forward,
-ask the second witness. A pass that finds nothing new costs a handful of RPC calls.
+the mempool, settle what a reorganisation left open, book credits, close price windows, forward. A pass
+that finds nothing new costs a handful of RPC calls. The second witness is asked beside the passes.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from node_watcher.clock import now_ms
 from node_watcher.crediting import Crediting, tell_bookings
 from node_watcher.gate import Reason, examine
 from node_watcher.mempool import Mempool
-from node_watcher.rpc import NodeError, Rpc, RpcError
+from node_watcher.rpc import NodeError, Rpc
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness, WitnessUnusable
 from payments.model import BlockId
+from storage import chain as stored
 from storage import evaluation, ledger, till
 from storage.database import Database
 from storage.errors import CursorMoved, DatabaseBusy, DatabaseUnusable
@@ -32,6 +33,10 @@ log = logging.getLogger("nodetill")
 _HEARTBEAT_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _RENEW_EVERY_BLOCKS = 144
+_LONG_PASS_SECONDS = 60.0
+# Their figures move all the time: they are said once.
+_PROGRESS = ("behind", "syncing")
+_STARTING = Reason("starting", "The watcher is starting.")
 _HEARD_AT_MOST = 50_000
 # A full disk, a server that restarts: the world's misbehaviour, which ends by itself or by a person.
 _DATABASE_TROUBLE = (DatabaseBusy, DatabaseUnusable)
@@ -95,8 +100,11 @@ class Watcher:
         self._reported: dict[str, Any] = {}
         self._reported_at = 0.0
         self._complete_at = 0
-        self._reasons: tuple[Reason, ...] = ()
-        self._next_witness = 0.0
+        self._complete_pass = 0
+        self._reasons: tuple[Reason, ...] = (_STARTING,)
+        self._pass_since: float | None = None
+        self._believed = False
+        self._tip: BlockId | None = None
         self._renewed_at = 0
 
     # -- what others call
@@ -127,20 +135,37 @@ class Watcher:
     async def run(self) -> None:
         """Watch until cancelled. The world's misbehaviour is retried here; a bug is not."""
         log.info("Bitcoin payment background processor started")
-        # What an earlier run reported is not true any more.
-        await self._report((Reason("starting", "The watcher is starting."),))
-        await self._watchlist.load()
+        await self._start()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._hear_loop(), name="rawtx")
             group.create_task(self._pass_loop(), name="passes")
+            group.create_task(self._report_loop(), name="reports")
+            if self._witness is not None:
+                group.create_task(self._witness_loop(self._witness), name="witness")
 
-    # -- the two loops
+    async def _start(self) -> None:
+        """Read what is watched, as soon as the database is to be had."""
+        while True:
+            try:
+                # What an earlier run reported is not true any more.
+                await self._report(self._reasons)
+                await self._watchlist.load()
+                if self._witness is not None:
+                    await self._witness.begin()
+                return
+            except _DATABASE_TROUBLE as error:
+                log.warning("The watcher waits for the database: %s", error)
+            await asyncio.sleep(_BACKOFF_SECONDS[2])
+
+    # -- the loops
 
     async def _hear_loop(self) -> None:
         while True:
             await self._hearing.wait()
             self._hearing.clear()
             raws, self._heard = self._heard, []
+            if not self._believed:
+                continue  # it may be another network's node, with the same scripts
             try:
                 await self._mempool.hear(raws)
             except (NodeError, *_DATABASE_TROUBLE) as error:
@@ -153,7 +178,9 @@ class Watcher:
             self._wanted.clear()
             self._passes_begun += 1
             number = self._passes_begun
+            self._pass_since = time.monotonic()
             failed = await self._one_pass()
+            self._pass_since = None
             failures = failures + 1 if failed else 0
             async with self._passed:
                 self._passes_done = number
@@ -167,6 +194,37 @@ class Watcher:
             except TimeoutError:
                 pass
 
+    async def _report_loop(self) -> None:
+        """Passes may be an hour apart, or long: how we are is told all the same."""
+        while True:
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            reasons = self._reasons
+            if self._pass_since is not None and (took := time.monotonic() - self._pass_since) > _LONG_PASS_SECONDS:
+                reasons += (Reason("behind", f"The watcher has been looking at the node for {took:.0f} seconds."),)
+            try:
+                await self._report(reasons)
+            except _DATABASE_TROUBLE as error:
+                log.debug("The watcher's report could not be written: %s", error)
+
+    async def _witness_loop(self, witness: Witness) -> None:
+        """Ask the second witness, never on the way of a payment: its wallet may have to rescan for hours."""
+        said, begun = "", 0
+        while True:
+            # What it knows is compared with a pass that began later than the last comparison.
+            async with self._passed:
+                await self._passed.wait_for(lambda begun=begun: self._complete_pass > begun)  # type: ignore[misc]
+            begun = self._passes_begun
+            try:
+                await witness.prepare()
+                if self._tip is not None and await witness.compare(self._tip):
+                    self.ask_sooner()
+                said = ""
+            except (WitnessUnusable, NodeError, *_DATABASE_TROUBLE) as error:
+                if str(error) != said:
+                    log.warning("The second witness is not to be had: %s", error)
+                said = str(error)
+            await asyncio.sleep(self._settings.interval)
+
     async def _one_pass(self) -> bool:
         """One pass with its report; True when it could not be finished."""
         started = now_ms()
@@ -179,13 +237,14 @@ class Watcher:
         except _DATABASE_TROUBLE as error:
             reasons, complete = (Reason("database", str(error)),), False
         if complete:
-            self._complete_at = started
-        if reasons != self._reasons:
-            for reason in reasons:
+            self._complete_at, self._complete_pass = started, self._passes_begun
+        said = {reason.code for reason in self._reasons if reason.code in _PROGRESS}
+        for reason in reasons:
+            if reason not in self._reasons and reason.code not in said:
                 log.warning("Not ready: %s", reason.detail)
-            if not reasons:
-                log.info("Ready: the watcher is level with the node")
-            self._reasons = reasons
+        if not reasons and self._reasons:
+            log.info("Ready: the watcher is level with the node")
+        self._reasons = reasons
         try:
             await self._report(reasons)
         except _DATABASE_TROUBLE as error:
@@ -195,23 +254,35 @@ class Watcher:
     # -- one pass
 
     async def _look(self, started: int) -> tuple[tuple[Reason, ...], bool]:
-        verdict = await examine(self._rpc, self._settings.network)
+        try:
+            verdict = await examine(self._rpc, self._settings.network)
+        except NodeError:
+            self._believed = False  # who knows which node answers next
+            raise
         if not verdict.readable:
+            self._believed = False
             return verdict.reasons, False
         if self._on_first_contact is not None:
             await self._on_first_contact()
             self._on_first_contact = None
+        self._believed = True
+        if verdict.frozen and await self._database.read(stored.cursor) is None:
+            return verdict.reasons, False  # where to begin is known once the node has the whole chain
         followed = await self._follower.follow()
         if followed.behind:
             return (*verdict.reasons, _node_behind(followed.tip)), False
         tip = followed.tip
-        if followed.disconnected or tip.height >= self._renewed_at + _RENEW_EVERY_BLOCKS:
+        if followed.more:
+            self.ask_sooner()
+            return (*verdict.reasons, _catching_up(tip, verdict.height)), False
+        if tip.height >= self._renewed_at + _RENEW_EVERY_BLOCKS:
             await self._watchlist.renew_prevouts()
             self._renewed_at = tip.height
-        complete = await self._mempool.look(tip)
-        if complete and not verdict.frozen:
-            await self._conclude(tip, started)
-        return verdict.reasons + await self._ask_witness(tip), complete
+        if verdict.frozen or not await self._mempool.look(tip):
+            return verdict.reasons, False
+        await self._conclude(tip, started)
+        self._tip = tip
+        return (), True
 
     async def _conclude(self, tip: BlockId, started: int) -> None:
         """At the tip of a node that is to be believed: judge, credit, expire, forward."""
@@ -219,22 +290,10 @@ class Watcher:
         tell(changes)
         tell_bookings(taken_back)
         await self._crediting.book_due(tip)
-        while changes := await self._database.write(evaluation.close_windows, started, now_ms()):
-            tell(changes)
+        while await self._database.read(evaluation.windows_due, started):
+            tell(await self._database.write(evaluation.close_windows, started, now_ms()))
         if self._forwarder is not None:
             await self._forwarder.forward_due(tip)
-
-    async def _ask_witness(self, tip: BlockId) -> tuple[Reason, ...]:
-        if self._witness is None or time.monotonic() < self._next_witness:
-            return ()
-        self._next_witness = time.monotonic() + self._settings.interval
-        try:
-            await self._witness.prepare()
-            if await self._witness.compare(tip):
-                self.ask_sooner()
-        except (WitnessUnusable, RpcError) as error:
-            log.warning("The second witness is not to be had: %s", error)
-        return ()
 
     async def _report(self, reasons: tuple[Reason, ...]) -> None:
         """Tell the database how we are: on a change at once, else every few seconds."""
@@ -246,6 +305,12 @@ class Watcher:
             return
         await self._database.write(till.report_health, report, self._complete_at, now_ms())
         self._reported, self._reported_at = report, time.monotonic()
+
+
+def _catching_up(cursor: BlockId, height: int) -> Reason:
+    return Reason(
+        "behind", f"nodetill is reading blocks: it is at height {cursor.height} of {height}; credits wait for the tip."
+    )
 
 
 def _node_behind(cursor: BlockId) -> Reason:

@@ -1,28 +1,33 @@
 """The second witness: a watch-only wallet in the node that knows the same descriptor.
 
-It is never asked on the way of a payment. Each safety-net pass compares what it saw with what we
-recorded; a difference is a defect of ours, recorded, counted and logged as one.
+It is never asked on the way of a payment. Every safety-net interval what it saw is compared with what
+we recorded; a difference is a defect of ours, recorded, counted and logged as one.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from node_watcher.clock import now_ms
 from node_watcher.rpc import Rpc, RpcError
 from node_watcher.watchlist import Watchlist
-from payments.model import BlockId, OutPoint
+from payments.model import BlockId, IncomingTx, OutPoint
 from payments.tx import match
 from storage import incoming as stored
 from storage.chain import active_hash
+from storage.chain import cursor as stored_cursor
 from storage.database import Database
+from storage.sweeps import in_active_block
 from storage.till import created_at, next_index
+from storage.tx import Tx
 from storage.watched import WATCH_DEPTH
 
 log = logging.getLogger("nodetill")
 _NOT_FOUND, _ALREADY_LOADED = -18, -35
 _FIRST_RANGE, _LOOKAHEAD = 1_000, 200
+_RECEIVED = ("receive", "generate", "immature")
 
 
 class WitnessUnusable(Exception):
@@ -50,7 +55,14 @@ class Witness:
         self._keychain_id = keychain_id
         self._range_end = -1
         self._since: str | None = None
+        self._compared_height: int | None = None
+        self._unseen: set[str] = set()
         self.defects_total = 0
+
+    async def begin(self) -> None:
+        """Call it before the chain is followed: what is caught up with is compared, too, however long ago."""
+        if (cursor := await self._database.read(stored_cursor)) is not None:
+            self._compared_height = cursor.height
 
     async def prepare(self) -> None:
         """Load the wallet, creating it when there is none, and see that it covers our addresses.
@@ -61,6 +73,8 @@ class Witness:
             await self._load()
             self._range_end = await self._imported_range()
         wanted = await self._database.read(next_index, self._keychain_id) + _LOOKAHEAD
+        if wanted > self._range_end >= 0:
+            self._range_end = await self._imported_range()  # the wallet extends it by itself, and never back
         if wanted > self._range_end:
             await self._import(max(_FIRST_RANGE, 2 * wanted))
 
@@ -73,19 +87,30 @@ class Witness:
             self._range_end, self._since = -1, None  # unloaded, renamed or rolled back: look again next time
             raise WitnessUnusable(f"node.wallet {self._wallet}: {error}") from error
         missed = 0
-        rows = [row for row in answer["transactions"] if row["category"] == "receive" and row["confirmations"] >= 0]
+        unseen: set[str] = set()
+        rows = [row for row in answer["transactions"] if row["category"] in _RECEIVED and row["confirmations"] >= 0]
         for txid in dict.fromkeys(row["txid"] for row in rows):
-            vouts = [row["vout"] for row in rows if row["txid"] == txid]
-            for vout in vouts:
-                if not await self._database.read(stored.knows, OutPoint(txid, vout)):
-                    missed += await self._repair(txid)
-                    break
-        self._since = tip.hash
+            mined = any(row["confirmations"] > 0 for row in rows if row["txid"] == txid)
+            outpoints = [OutPoint(txid, row["vout"]) for row in rows if row["txid"] == txid]
+            if await self._database.read(_holds, outpoints, mined=mined):
+                continue
+            if mined or txid in self._unseen:
+                missed += await self._repair(txid)
+            else:
+                unseen.add(txid)  # it may have come this very moment: not before the next comparison
+        self._unseen = unseen
+        self._since, self._compared_height = tip.hash, tip.height
         return missed
 
     async def _start(self, tip: BlockId) -> list[str]:
-        """Where the wallet's list begins: the last comparison, else what a reorganisation may still undo."""
-        known = self._since or await self._database.read(active_hash, tip.height - WATCH_DEPTH)
+        """Where the wallet's list begins: the last comparison, else what a reorganisation may undo below it.
+
+        Empty, which is everything, where no block of ours is so deep.
+        """
+        if self._since is not None:
+            return [self._since]
+        height = tip.height if self._compared_height is None else min(tip.height, self._compared_height)
+        known = await self._database.read(active_hash, height - WATCH_DEPTH)
         return [known] if known else []
 
     async def _repair(self, txid: str) -> int:
@@ -96,10 +121,10 @@ class Witness:
             return 0  # an address of the descriptor that was never handed out
         now = now_ms()
         if "blockhash" in details and details["confirmations"] > 0:
-            changed = await self._database.write(stored.record_missed, seen, details["blockhash"], now)
+            changed = await self._database.write(_record_missed, seen, details["blockhash"], now)
         elif details["confirmations"] == 0:
             if isinstance((await self._rpc.batch([("getmempoolentry", txid)]))[0], RpcError):
-                return 0
+                return 0  # the wallet remembers what has left the mempool
             await self._database.write(stored.record_seen, seen, now, now)
             changed = True
         else:
@@ -147,3 +172,16 @@ class Witness:
             raise WitnessUnusable(f"node.wallet {self._wallet} does not take the descriptor: {reason}")
         self._range_end = end
         log.info("The node's wallet %s watches addresses 0 to %d", self._wallet, end)
+
+
+def _holds(tx: Tx, outpoints: Sequence[OutPoint], *, mined: bool) -> bool:
+    """Whether we recorded these outputs of one transaction, and, where the wallet has it so, in a block."""
+    known = all(stored.knows(tx, outpoint) for outpoint in outpoints)
+    return known and (not mined or in_active_block(tx, outpoints[0].txid))
+
+
+def _record_missed(tx: Tx, seen: IncomingTx, block_hash: str, now: int) -> bool:
+    """As `stored.record_missed`, unless the chain loop came to it in the meantime."""
+    if _holds(tx, [OutPoint(seen.txid, output.vout) for output in seen.outputs], mined=True):
+        return False
+    return stored.record_missed(tx, seen, block_hash, now)

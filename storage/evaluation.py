@@ -93,6 +93,12 @@ def _keep(tx: Tx, row: Row, after: PaymentState, now: int, *, due: int, sequence
     )
 
 
+def windows_due(tx: Tx, until: int) -> bool:
+    """Whether `close_windows` would find something to close."""
+    row = tx.one("SELECT 1 AS due FROM payment WHERE window_closed = 0 AND expires_at <= :until LIMIT 1", until=until)
+    return row is not None
+
+
 def close_windows(tx: Tx, until: int, now: int) -> list[Change]:
     """Record that the price window of every payment due by `until` is over.
 

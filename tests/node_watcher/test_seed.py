@@ -199,9 +199,7 @@ def test_a_damaged_file_is_refused(file: Path, where: str, value: Any) -> None:
         seeds.open_seed(file, PASSPHRASE)
 
 
-@pytest.mark.parametrize(
-    ("where", "value"), [("kdf.name", "none"), ("cipher.ciphertext", "00" * 60), ("salt", "00")]
-)
+@pytest.mark.parametrize(("where", "value"), [("kdf.name", "none"), ("cipher.ciphertext", "00" * 60), ("salt", "00")])
 def test_an_altered_file_does_not_open(file: Path, where: str, value: Any) -> None:
     file.write_text(json.dumps(altered(json.loads(file.read_text()), where, value)))
     with pytest.raises(seeds.WrongPassphrase, match="altered"):
