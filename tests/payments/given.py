@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from payments.facts import Facts, OutputFact
-from payments.model import ExcessPolicy, LatePolicy, OutPoint, Terms
+from payments.model import ExcessPolicy, LatePolicy, OutPoint, Status, Terms
 
 TIP = 100
 OPENED, CLOSES = 1_000_000, 1_600_000
@@ -53,3 +55,11 @@ def gone(name: str, value_sat: int, **changed: Any) -> OutputFact:
 
 def facts(*outputs: OutputFact, promise: Terms | None = None, **changed: Any) -> Facts:
     return Facts(terms=promise or terms(), outputs=outputs, **changed)
+
+
+def case(name: str, known: Facts, status: Status, **expected: Any) -> Any:
+    return pytest.param(known, status, expected, id=name)
+
+
+def credited(*outputs: OutputFact, credits: int = 400, **changed: Any) -> Facts:
+    return facts(*outputs, credits_posted=credits, ever_credited=True, **changed)
