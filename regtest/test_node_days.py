@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import pytest
 
 from regtest.conftest import TWO_COMBINATIONS, MakeTill
 from regtest.node import RegtestNode
-from regtest.service import RunningService
+from regtest.service import RunningService, main
 
 
 @pytest.fixture(scope="module", params=TWO_COMBINATIONS, ids="-".join)
@@ -179,6 +180,24 @@ def test_paid_and_spent_while_we_are_down(till: RunningService, own_node: Regtes
         assert till.owner.received() == {}
     till.start()
     credited_once(till, payment["payment_id"], "spent")
+
+
+def test_a_command_beside_us_takes_nothing_away(till: RunningService) -> None:
+    """SQLite's last program to leave removes the journal: it must not take us for gone."""
+    before = till.create("small", "beside")
+    words = ("keys", "create", "--name", "second", "--scope", "payments:read", "--json")
+    done = main(*words, "--config", str(till.config))
+    made = json.loads(done.out)
+    assert (done.code, made["scopes"], made.keys()) == (0, ["payments:read"], {"id", "key", "scopes"})
+    after = till.create("small", "beside")
+    till.kill()
+    till.start()
+    for payment in (before, after):
+        assert till.get(f"payments/{payment['payment_id']}", key=made["key"]) == payment
+    assert main("keys", "revoke", made["id"], "--config", str(till.config)).code == 0
+    assert till.ask("GET", "payments", key=made["key"]).status == 401
+    if till.database_url.startswith("sqlite"):
+        assert Path(till.database_url.removeprefix("sqlite:///")).stat().st_mode & 0o077 == 0
 
 
 def test_the_same_request_after_a_crash(till: RunningService) -> None:

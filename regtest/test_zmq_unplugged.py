@@ -22,9 +22,7 @@ def quiet_node(bitcoind_binary: BitcoindPrograms) -> Iterator[RegtestNode]:
 
 
 @pytest.mark.parametrize("kind", TWO_COMBINATIONS, ids="-".join)
-def test_everything_happens_without_zmq(
-    kind: tuple[str, str], quiet_node: RegtestNode, make_till: MakeTill
-) -> None:
+def test_everything_happens_without_zmq(kind: tuple[str, str], quiet_node: RegtestNode, make_till: MakeTill) -> None:
     till = make_till(quiet_node, *kind, zmq=False)
     payment = till.create("small", "unplugged")
     quiet_node.pay(payment["address"], 40_000)
@@ -82,7 +80,9 @@ def test_both_topics_on_one_endpoint(bitcoind_binary: BitcoindPrograms, make_til
         till.stop()
 
 
-def test_a_forger_is_not_believed(quiet_node: RegtestNode, bitcoind_binary: BitcoindPrograms, make_till: MakeTill) -> None:
+def test_a_forger_is_not_believed(
+    quiet_node: RegtestNode, bitcoind_binary: BitcoindPrograms, make_till: MakeTill
+) -> None:
     """Somebody else has the port that we listen to, and publishes what he likes."""
     with zmq.Context() as context, context.socket(zmq.PUB) as forger:
         port = forger.bind_to_random_port("tcp://127.0.0.1")

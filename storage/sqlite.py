@@ -81,8 +81,12 @@ class SqliteEngine:
         self._expect_folder()
         connection: sqlite3.Connection | None = None
         try:
-            # SQLite would make it readable for everybody, and it holds who paid what.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            # SQLite would make it readable for everybody, and it holds who paid what. Only a new file is
+            # opened here: to close one that a connection of this process has open would drop SQLite's
+            # locks on it (POSIX), and the next program to leave would delete our WAL with all that is in it.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        except FileExistsError:
+            pass
         except OSError as error:
             raise self._cannot_be_opened(error) from error
         try:

@@ -1,0 +1,254 @@
+"""Wrong set-ups: one line that names the setting and the mend, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from regtest.bitcoind_source import BitcoindPrograms
+from regtest.conftest import MakeTill
+from regtest.free_ports import free_port
+from regtest.node import RegtestNode
+from regtest.service import Ended, Mode, RunningService, main
+
+MAIN_ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"  # BIP 173's example
+TESTNET_XPRV = (
+    "tprv8ZgxMBicQKsPd9TeAdPADNnSyH9SSUUbTVeFszDE23Ki6TBB5nCefAdHkK8Fm3qMQR6sHwA56zqRmKmxnHk37JkiFzvncDqoKmPWubu7hDF"
+)
+
+
+@pytest.fixture(scope="module")
+def strict_node(bitcoind_binary: BitcoindPrograms) -> Iterator[RegtestNode]:
+    """A node with a user `narrow` who may not call everything, and no ZMQ."""
+    arguments = [
+        f"-rpcauth=narrow:{_rpcauth('narrow')}",
+        "-rpcwhitelist=narrow:getblockchaininfo,getblock",
+        "-rpcwhitelistdefault=0",
+    ]
+    with RegtestNode(bitcoind_binary, zmq=False, extra_args=arguments) as node:
+        yield node
+
+
+def _rpcauth(password: str) -> str:
+    """What Bitcoin Core's share/rpcauth/rpcauth.py prints."""
+    salt = "0123456789abcdef"
+    return f"{salt}${hmac.new(salt.encode(), password.encode(), hashlib.sha256).hexdigest()}"
+
+
+Change = Callable[[RunningService], object]
+
+
+def setting(section: str, **values: Any) -> Change:
+    """Lay values over a section; None removes a key."""
+
+    def change(till: RunningService) -> None:
+        till.settings.setdefault(section, {}).update(values)
+
+    return change
+
+
+def narrow(till: RunningService) -> None:
+    till.settings["node"] |= {"rpc_cookie_file": None, "rpc_user": "narrow", "rpc_password": "narrow"}
+
+
+def wrong_password(till: RunningService) -> None:
+    till.settings["node"] |= {"rpc_cookie_file": None, "rpc_user": "narrow", "rpc_password": "guessed"}
+
+
+def with_zmq(till: RunningService) -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    till.settings["node"] |= {"zmq_rawtx": address, "zmq_hashblock": address}
+
+
+def both_modes(till: RunningService) -> None:
+    till.settings["wallet"]["descriptor"] = till.owner.descriptor
+
+
+def stolen_cookie(till: RunningService) -> None:
+    other = till.folder / "other-cookie"
+    other.write_text("__cookie__:0000")
+    till.settings["node"]["rpc_cookie_file"] = str(other)
+
+
+SETTINGS: list[tuple[str, Mode, Change, list[str]]] = [
+    ("wrong network", "watch-only", setting("node", network="signet"), ["node.network", "signet", "regtest"]),
+    ("unknown network", "watch-only", setting("node", network="testnet3"), ["node.network"]),
+    ("wrong password", "watch-only", wrong_password, ["node.rpc_user", "node.rpc_password"]),
+    ("old cookie", "watch-only", stolen_cookie, ["node.rpc_cookie_file"]),
+    ("missing permission", "watch-only", narrow, ["rpcwhitelist", "getbestblockhash"]),
+    ("ZMQ topics off", "watch-only", with_zmq, ["node.zmq_rawtx", "zmqpubrawtx=", "bitcoin.conf"]),
+    ("private key", "watch-only", setting("wallet", descriptor=f"wpkh({TESTNET_XPRV}/0/*)"), ["wallet.descriptor"]),
+    ("no range", "watch-only", setting("wallet", descriptor="wpkh(tpub/0/1)"), ["wallet.descriptor"]),
+    ("address of another network", "forwarding", setting("wallet", forward_to=MAIN_ADDRESS), ["wallet.forward_to"]),
+    ("no address at all", "forwarding", setting("wallet", forward_to="me"), ["wallet.forward_to"]),
+    ("wrong passphrase", "forwarding", setting("wallet", seed_passphrase="guessed it"), ["wallet.seed_", "passphrase"]),
+    ("no seed file", "forwarding", setting("wallet", seed_file="gone.json"), ["wallet.seed_file", "gone.json"]),
+    ("both modes", "forwarding", both_modes, ["wallet.descriptor", "wallet.seed_file"]),
+    ("unknown key", "watch-only", setting("payments", confirmation_required=3), ["payments.confirmation_required"]),
+    ("unknown section", "watch-only", setting("payment", late="hold"), ["payment "]),
+    ("wrong type", "watch-only", setting("payments", confirmations_required="three"), ["confirmations_required"]),
+    ("public bind", "watch-only", setting("api", host="0.0.0.0"), ["api.host", "api.allow_public_bind"]),
+    ("short secret", "watch-only", setting("api", user_token_secret="abc"), ["api.user_token_secret", "32"]),
+    (
+        "no such folder",
+        "watch-only",
+        setting("database", url="sqlite:////nowhere/at/all/till.db"),
+        ["database.url", "/nowhere/at/all"],
+    ),
+    (
+        "no such database",
+        "watch-only",
+        setting("database", url="postgresql://nodetill@127.0.0.1:1/till"),
+        ["database.url", "PostgreSQL"],
+    ),
+]
+
+
+def refused(done: Ended, *words: str) -> None:
+    """Exit code 2, and one line that says all of it."""
+    assert done.code == 2, done.err
+    assert "Traceback" not in done.err + done.out
+    lines = [line for line in done.err.splitlines() if line.startswith("nodetill: ")]
+    assert len(lines) == 1, done.err
+    assert [word for word in words if word not in lines[0]] == [], lines[0]
+    assert done.out == ""
+
+
+@pytest.mark.parametrize(
+    ("mode", "change", "words"), [case[1:] for case in SETTINGS], ids=[case[0] for case in SETTINGS]
+)
+def test_a_wrong_setting(
+    mode: Mode, change: Change, words: list[str], strict_node: RegtestNode, make_till: MakeTill
+) -> None:
+    till = make_till(strict_node, mode=mode, zmq=False, start=False)
+    change(till)
+    till.write_config()
+    before = set(till.folder.iterdir())
+    refused(main("serve", "--config", str(till.config)), *words)
+    assert set(till.folder.iterdir()) == before
+    assert not Path(till.database_url.removeprefix("sqlite:///")).exists(), "nothing is written"
+    assert till.settings["node"]["wallet"] not in strict_node.rpc("listwallets")
+
+
+@pytest.fixture
+def till(strict_node: RegtestNode, make_till: MakeTill) -> RunningService:
+    """Right in everything; not started."""
+    return make_till(strict_node, zmq=False, start=False)
+
+
+def serve(till: RunningService, **environ: str) -> Ended:
+    return main("serve", "--config", str(till.config), environ=environ)
+
+
+def written(till: RunningService) -> bool:
+    return Path(till.database_url.removeprefix("sqlite:///")).exists()
+
+
+def test_malformed_toml(till: RunningService) -> None:
+    till.config.write_text("[node]\nnetwork = regtest\n")
+    refused(serve(till), str(till.config), "line 2")
+
+
+def test_no_settings_file(till: RunningService) -> None:
+    till.config.unlink()
+    refused(serve(till), str(till.config), "nodetill init", "--config")
+
+
+def test_a_misspelt_variable(till: RunningService) -> None:
+    done = serve(till, NODETILL_PAYMENTS__CONFIRMATION_REQUIRED="3")
+    refused(done, "NODETILL_PAYMENTS__CONFIRMATION_REQUIRED", "NODETILL_PAYMENTS__CONFIRMATIONS_REQUIRED")
+    assert not written(till)
+
+
+def test_a_wrong_value_in_a_variable(till: RunningService) -> None:
+    refused(serve(till, BITCOIN_CONFIRMATIONS_REQUIRED="many"), "BITCOIN_CONFIRMATIONS_REQUIRED")
+
+
+def test_others_can_read_a_secret(till: RunningService) -> None:
+    till.config.chmod(0o640)
+    refused(serve(till), str(till.config), "chmod 600")
+    assert not written(till)
+
+
+def test_a_taken_port(till: RunningService) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        till.settings["api"]["port"] = taken.getsockname()[1]
+        till.write_config()
+        refused(serve(till), "api.port", str(till.settings["api"]["port"]))
+    assert not written(till)
+
+
+def test_a_folder_that_cannot_be_written(till: RunningService, tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    if os.geteuid() == 0:
+        closed.rmdir()
+        closed = Path("/proc/nodetill")  # root may write anywhere but there
+    till.settings["database"]["url"] = f"sqlite:///{closed / 'till.db'}"
+    till.write_config()
+    refused(serve(till), "database.url", str(closed))
+
+
+def test_a_database_that_is_none(till: RunningService) -> None:
+    path = Path(till.database_url.removeprefix("sqlite:///"))
+    path.write_bytes(b"somebody's diary, no database\n" * 100)
+    refused(serve(till), "database.url", str(path))
+    assert path.read_bytes().startswith(b"somebody's diary")
+
+
+def test_a_database_of_another_network(till: RunningService) -> None:
+    till.start()
+    till.stop()
+    with sqlite3.connect(till.database_url.removeprefix("sqlite:///")) as database:
+        database.execute("UPDATE till SET network = 'main'")
+    refused(serve(till), "node.network", "database.url", "main")
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def used_till(request: pytest.FixtureRequest, strict_node: RegtestNode, make_till: MakeTill) -> RunningService:
+    """Running on either database."""
+    return make_till(strict_node, request.param, zmq=False)
+
+
+def test_a_newer_schema(used_till: RunningService) -> None:
+    used_till.stop()
+    newer = "INSERT INTO migration (number, name) VALUES (999, 'from the future')"
+    if used_till.database_url.startswith("sqlite"):
+        with sqlite3.connect(used_till.database_url.removeprefix("sqlite:///")) as database:
+            database.execute(newer)
+        database.close()
+    else:
+        with psycopg.connect(used_till.database_url) as connection:
+            connection.execute(newer.encode())
+    refused(serve(used_till), "database.url", "999")
+
+
+def test_two_of_us_on_one_database(used_till: RunningService) -> None:
+    refused(serve(used_till, NODETILL_API__PORT=str(free_port())), "database.url", "another nodetill")
+    assert used_till.not_ready() == [], "the first one goes on"
+    payment = used_till.create("small", "undisturbed")
+    assert used_till.look(payment["payment_id"])["status"] == "pending"
+    used_till.kill()
+    used_till.start()  # what a killed one held is free at once
+
+
+def test_two_on_one_sqlite_roles(till: RunningService) -> None:
+    done = main("serve", "--role", "api", "--config", str(till.config))
+    refused(done, "--role api", "database.url", "postgresql://")
+
+
+def test_help_and_unknown_words_are_not_tracebacks() -> None:
+    for words, code in ((["--help"], 0), (["serve", "--help"], 0), (["serv"], 2), (["serve", "--confg", "x"], 2)):
+        done = main(*words)
+        assert (done.code, "Traceback" in done.err + done.out) == (code, False)
