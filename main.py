@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+
 import typer
+from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
 from commands import keys, seed
 from commands.bench import bench
@@ -26,5 +30,27 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(seed.app, name="seed")
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 ok, 1 found a problem, 2 wrong usage or configuration."""
+    try:
+        return int(app(arguments, prog_name="nodetill", standalone_mode=False) or 0)
+    except NoArgsIsHelpError as shown:
+        shown.show()
+        return 2
+    except UsageError as wrong:
+        # One line, as for everything else that is to be corrected, and not a box of six.
+        where = wrong.ctx.command_path if wrong.ctx is not None else "nodetill"
+        return _refused(f"{wrong.format_message().rstrip('.')}; see {where} --help")
+    except ClickException as wrong:
+        return _refused(wrong.format_message())
+    except typer.Abort:
+        return _refused("the input ended before everything was answered; nothing was written")
+
+
+def _refused(sentence: str) -> int:
+    print(f"nodetill: {' '.join(sentence.split())}", file=sys.stderr)
+    return 2
+
+
 if __name__ == "__main__":
-    app(prog_name="nodetill")
+    raise SystemExit(main())

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import secrets
 import signal
 import socket
 import sys
 import tempfile
+import threading
 import webbrowser
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
 
+from api.server import CannotListen
 from commands.console import refuse
 from commands.keychain import open_keychain
 from commands.log_output import set_up
@@ -25,6 +30,7 @@ from config.settings import Settings
 from node_watcher.seed import create as create_seed
 from regtest.bitcoind_source import BitcoindNotFound, find_bitcoind
 from regtest.node import NodeStartError, RegtestNode
+from storage.errors import DatabaseUnusable
 
 _OWNER = "owner"
 
@@ -45,6 +51,54 @@ class ButtonNode:
             await asyncio.to_thread(self._node.mine, blocks)
 
 
+class Interruptions:
+    """Ctrl-C, SIGTERM and a closed terminal end the demo once, and never in the middle of starting or of
+    cleaning up: outside of `let()` they are only noted."""
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self._open = self._came = False
+        self._tell: Callable[[], object] | None = None
+        for signum in self._SIGNALS:
+            signal.signal(signum, self._hear)
+
+    def _hear(self, signum: int, frame: FrameType | None) -> None:
+        self._came = True
+        if self._tell is not None:
+            self._tell()
+        elif self._open:
+            self._open = False
+            raise KeyboardInterrupt
+
+    def ignore(self) -> None:
+        """Nothing is left to be ended: who presses Ctrl-C once more does not turn the exit code into a kill."""
+        for signum in self._SIGNALS:
+            signal.signal(signum, signal.SIG_IGN)
+
+    @contextlib.contextmanager
+    def let(self) -> Iterator[None]:
+        """Inside, an interruption raises KeyboardInterrupt; one that came before does so at once."""
+        if self._came:
+            raise KeyboardInterrupt
+        self._open = True
+        try:
+            yield
+        finally:
+            self._open = False
+
+    @contextlib.contextmanager
+    def told(self, tell: Callable[[], object]) -> Iterator[None]:
+        """Inside, an interruption calls `tell` instead."""
+        self._tell = tell
+        try:
+            if self._came:
+                tell()
+            yield
+        finally:
+            self._tell = None
+
+
 def demo(
     port: Annotated[int, typer.Option(help="Port of the shop page.")] = 8480,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
@@ -52,32 +106,42 @@ def demo(
 ) -> None:
     """Try the till: a private node, a shop page, buttons to pay and to mine. Ctrl-C ends and cleans up."""
     set_up("console", "info" if verbose else "warning")
+    if not 1 <= port <= 65_535:
+        refuse(f"--port {port}: choose one from 1 to 65535.")
     if not _free(port):
-        refuse(f"--port {port} is taken by another program; choose another, such as --port {port + 1}.")
-    # SIGTERM ends like Ctrl-C, so that whatever was started is stopped again.
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+        refuse(f"--port {port} is taken by another program; choose another, such as --port {port % 65_535 + 1}.")
+    interruptions = Interruptions()
     with contextlib.suppress(KeyboardInterrupt):
-        _run(port, no_browser)
+        _run(port, no_browser, interruptions)
+    interruptions.ignore()
     _say("Stopped; nothing is left behind.")
 
 
-def _run(port: int, no_browser: bool) -> None:
+def _run(port: int, no_browser: bool, interruptions: Interruptions) -> None:
     _say("[1/3] Looking for a bitcoind")
     try:
-        programs = find_bitcoind(lambda line: _say(f"      {line}"))
+        with interruptions.let():
+            programs = find_bitcoind(lambda line: _say(f"      {line}"))
     except BitcoindNotFound as error:
         refuse(str(error))
     _say(f"      {programs.version}")
-    with tempfile.TemporaryDirectory(prefix="nodetill-demo-") as name:
-        folder = Path(name)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodetill-demo-")))
         _say("[2/3] Starting a private regtest node and mining some money")
+        node = RegtestNode(programs, datadir=folder / "node")
+        stack.callback(node.close)
         try:
-            with RegtestNode(programs=programs, datadir=folder / "node") as node:
-                node.fund()
-                _say("[3/3] Starting the till")
-                asyncio.run(_serve(_settings(node, folder, port), node, no_browser))
+            node.start()
         except NodeStartError as error:
             refuse(f"The private node does not start: {error}")
+        with interruptions.let():
+            node.fund()
+            _say("[3/3] Starting the till")
+            settings = _settings(node, folder, port)
+            try:
+                asyncio.run(_serve(settings, node, no_browser, interruptions))
+            except (DatabaseUnusable, CannotListen) as error:
+                refuse(str(error))
 
 
 def _settings(node: RegtestNode, folder: Path, port: int) -> Settings:
@@ -109,18 +173,24 @@ def _settings(node: RegtestNode, folder: Path, port: int) -> Settings:
         refuse(str(error))
 
 
-async def _serve(settings: Settings, node: RegtestNode, no_browser: bool) -> None:
+async def _serve(settings: Settings, node: RegtestNode, no_browser: bool, interruptions: Interruptions) -> None:
     stop = asyncio.Event()
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    loop = asyncio.get_running_loop()
 
     def ready(url: str) -> None:
         _say("")
         _say(f"Ready: {url}   (buy, pay and mine on that page; Ctrl-C ends the demo)")
-        if not no_browser:
-            webbrowser.open(url)
+        if not no_browser and _has_windows():
+            # Finding the browser may take a second, and the page is to answer meanwhile.
+            threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    await run_service(settings, open_keychain(settings), Roles(), stop, demo=ButtonNode(node), on_ready=ready)
+    with interruptions.told(lambda: loop.call_soon_threadsafe(stop.set)):
+        await run_service(settings, open_keychain(settings), Roles(), stop, demo=ButtonNode(node), on_ready=ready)
+
+
+def _has_windows() -> bool:
+    """A browser of the text terminal would sit on top of us."""
+    return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def _free(port: int) -> bool:

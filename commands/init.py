@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from commands.bitcoin_conf import bitcoin_conf
 from commands.console import DEFAULT_CONFIG, ConfigOption, refuse
+from config.errors import ConfigurationError
+from config.load import load
 from config.node import default_rpc_url
 from config.template import Answers, render
 from payments.address import AddressError, script_pubkey
@@ -26,6 +30,7 @@ Two ways for the coins to reach you:
 """
 
 Text = str | None
+_SECRET_FILES = ("rpc_password_file", "seed_passphrase_file", "user_token_secret_file")
 
 
 def init(
@@ -81,6 +86,7 @@ def init(
         public_url=public_url,
         user_token_secret_file=user_token_secret_file,
     )
+    _try_out(answers, config)
     _write(config, render(answers))
     print(f"Wrote {config} (readable by you alone).\n")
     print(bitcoin_conf(answers.zmq_rawtx or "", answers.zmq_hashblock or "", rpc_user, forwarding=bool(forward_to)))
@@ -113,6 +119,19 @@ def _check_wallet(network: str, descriptor: Text, seed_file: Text, forward_to: T
         refuse(f"--descriptor: {error}")
     except AddressError as error:
         refuse(f"--forward-to: {error}")
+
+
+def _try_out(answers: Answers, config: Path) -> None:
+    """Refuse now what `serve` would refuse later. Files with secrets may be made afterwards."""
+    with tempfile.TemporaryDirectory() as folder:
+        secret, tried = Path(folder, "secret"), Path(folder, config.name)
+        _write(secret, "x" * 64)
+        given: dict[str, Any] = {name: str(secret) for name in _SECRET_FILES if getattr(answers, name) is not None}
+        _write(tried, render(replace(answers, **given)))
+        try:
+            load(tried, {"HOME": os.environ.get("HOME", folder)})
+        except ConfigurationError as error:
+            refuse(f"{str(error).replace(str(tried), str(config))}\nNothing was written.")
 
 
 def _write(path: Path, text: str) -> None:

@@ -77,6 +77,8 @@ def passphrase_from(file: str | None, *, twice: bool) -> str:
                 return handle.readline().rstrip("\r\n")
         except OSError as error:
             refuse(f"--passphrase-file: {file} cannot be read: {error.strerror}.")
+        except UnicodeDecodeError:
+            refuse(f"--passphrase-file: {file} is no text (UTF-8); write the passphrase on its first line.")
     if value := os.environ.get("NODETILL_WALLET__SEED_PASSPHRASE"):
         return value
     if not sys.stdin.isatty():

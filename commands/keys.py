@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from commands.console import (
@@ -66,7 +67,7 @@ def show(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> 
         return
     table = Table("id", "name", "scopes", "created", "last used", "revoked")
     for view in map(_view, keys):
-        table.add_row(*(" ".join(v) if isinstance(v, list) else (v or "-") for v in view.values()))
+        table.add_row(*(escape(" ".join(v) if isinstance(v, list) else (v or "-")) for v in view.values()))
     Console().print(table)
 
 

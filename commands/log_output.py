@@ -8,6 +8,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
+
 
 class JsonLines(logging.Formatter):
     """`{"time", "level", "message", …}`; an exception goes into `exception`."""
@@ -30,7 +32,9 @@ class Plain(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        line = f"{moment} {record.levelname.lower():7} {record.getMessage()}"
+        # What a user sends must not make lines of its own, nor speak to the terminal.
+        message = record.getMessage().translate(_VISIBLE)
+        line = f"{moment} {record.levelname.lower():7} {message}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

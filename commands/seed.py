@@ -13,7 +13,7 @@ from commands.keychain import passphrase_from
 from node_watcher.seed import create as create_seed
 from node_watcher.seed import import_mnemonic, open_seed
 from node_watcher.seed import verify as verify_seed
-from node_watcher.seed_file import SeedError
+from node_watcher.seed_file import SeedError, refuse_existing
 from payments.network import NETWORKS
 
 app = typer.Typer(no_args_is_help=True, help="The encrypted seed of forwarding mode.")
@@ -32,9 +32,10 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a seed and show its words once. Write them on paper: they are the only other copy."""
-    passphrase = passphrase_from(passphrase_file, twice=True)
     if words not in (12, 24):
         refuse("--words: choose 12 or 24.")
+    _refuse_existing(out)
+    passphrase = passphrase_from(passphrase_file, twice=True)
     try:
         mnemonic = create_seed(out, passphrase, 12 if words == 12 else 24)
     except SeedError as error:
@@ -52,6 +53,7 @@ def create(
 @app.command("import")
 def import_(out: OutOption, passphrase_file: PassphraseOption = None) -> None:
     """Make a seed file of words that you have; they are read from standard input."""
+    _refuse_existing(out)
     passphrase = passphrase_from(passphrase_file, twice=True)
     if sys.stdin.isatty():
         print("Words, on one line:", file=sys.stderr)
@@ -105,3 +107,11 @@ def show_xpub(
         print_json({"descriptor": descriptor, "fingerprint": seed.fingerprint})
     else:
         print(descriptor)
+
+
+def _refuse_existing(out: Path) -> None:
+    """Before anybody types a passphrase for nothing."""
+    try:
+        refuse_existing(out)
+    except SeedError as error:
+        refuse(f"--out: {error}")
