@@ -44,6 +44,7 @@ FORWARDING_METHODS = ("estimatesmartfee", "sendrawtransaction")
 _WRONG_ARGUMENTS: dict[str, tuple[object, ...]] = {"getrawmempool": ("x",), "listsinceblock": ("x",)}
 """Where a call without arguments would be work, one that the method refuses."""
 HWM_WANTED = 10_000
+_PATIENCE_SECONDS = 5.0
 
 
 async def check_node(settings: Settings) -> None:
@@ -62,7 +63,8 @@ async def check_node(settings: Settings) -> None:
 
 
 async def _check(rpc: Rpc, settings: Settings) -> None:
-    info: dict[str, Any] = await rpc.call("getblockchaininfo")
+    # A node that hangs is not waited for here: the service says so on /readyz meanwhile.
+    info: dict[str, Any] = await rpc.call("getblockchaininfo", timeout=_PATIENCE_SECONDS)
     if info["chain"] != settings.node.network:
         refuse(wrong_network(settings.node.network, str(info["chain"])).detail)
     await _check_permissions(rpc, forwarding=settings.wallet.descriptor is None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
@@ -66,4 +67,13 @@ def _refusals(error: Exception) -> list[str]:
     if not isinstance(error, ExceptionGroup):
         return []
     known, others = error.split((DatabaseUnusable, CannotListen))
-    return [] if known is None or others is not None else [str(e) for e in known.exceptions]
+    return [] if known is None or others is not None else list(_sentences(known))
+
+
+def _sentences(error: BaseException) -> Iterator[str]:
+    """Of each error in a group, or in the groups within it."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _sentences(inner)
+    else:
+        yield str(error)

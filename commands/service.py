@@ -21,6 +21,7 @@ from node_watcher.clock import now_ms
 from node_watcher.crediting import Crediting
 from node_watcher.derivation import check_derivation
 from node_watcher.forwarder import Forwarder
+from node_watcher.hints import Hint
 from node_watcher.mempool import Mempool
 from node_watcher.watcher import Watcher, WatcherSettings
 from node_watcher.watchlist import Watchlist
@@ -167,7 +168,14 @@ async def _watcher(
         forwarder=forwarder,
         on_first_contact=lambda: check_derivation(rpc, keychain.descriptor),
     )
-    if (hints := hints_for(settings, watcher.hear_rawtx, lambda _hint: watcher.ask_sooner())) is not None:
+
+    def hear(hint: Hint) -> None:
+        # What replaces a payment of ours comes as rawtx. Of everybody's removals a busy network has one a
+        # second, and a pass reads the whole list of the mempool: those are left to the timer.
+        if hint is not Hint.MEMPOOL:
+            watcher.ask_sooner()
+
+    if (hints := hints_for(settings, watcher.hear_rawtx, hear)) is not None:
         watcher.doorbell = hints
         tasks.append(group.create_task(hints.run(), name="zmq"))
     return watcher
