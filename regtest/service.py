@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -170,13 +171,18 @@ class RunningService:
             raise RuntimeError("the service is not running: call start()")
         return self._process.pid
 
-    def start(self, *, ready: bool = True, timeout: float = 60.0) -> Self:
-        """Start, and wait until it is ready (or, `ready=False`, until it answers). Raises `ServiceEnded`."""
+    def launch(self) -> int:
+        """Start without waiting for anything; the process id."""
         command = [sys.executable, str(ROOT / "main.py"), "serve", "--config", str(self.config)]
         orphan = self.folder if self._temporary else None
         self._process = ChildProcess(
             command, log_file=self.log_file, environment=clean_environment(), folder=ROOT, remove_on_orphan=orphan
         )
+        return self._process.pid
+
+    def start(self, *, ready: bool = True, timeout: float = 60.0) -> Self:
+        """Start, and wait until it is ready (or, `ready=False`, until it answers). Raises `ServiceEnded`."""
+        self.launch()
         path = "/readyz" if ready else "/healthz"
         self.wait(f"GET {path}", lambda: self._answers(path), timeout=timeout)
         return self
@@ -189,6 +195,16 @@ class RunningService:
             return self.ask("GET", path, key=None).status == 200
         except OSError:
             return False
+
+    @property
+    def exit_code(self) -> int | None:
+        """Negative: the signal that ended it. None while it runs, or when it was never started."""
+        return None if self._process is None else self._process.exit_code
+
+    def signal(self, what: signal.Signals) -> None:
+        """Send a signal; nothing happens when the service has ended."""
+        if self._process is not None:
+            self._process.send(what)
 
     def stop(self) -> int | None:
         """SIGTERM, and wait; the exit code."""

@@ -138,7 +138,7 @@ def test_wrong_credentials_are_401(till: RunningService) -> None:
         "nonsense": "a.b.c",
         "another secret": jwt.encode(claims, "x" * 32, "HS256"),
         "another algorithm": jwt.encode(claims, good, "HS512"),
-        "no signature": jwt.encode(claims, None, "none"),
+        "no signature": jwt.encode(claims, "", "none"),
         "expired": jwt.encode({**claims, "exp": now - 60}, good, "HS256"),
         "for ever": jwt.encode({"sub": "u1"}, good, "HS256"),
         "nobody's": jwt.encode({"exp": now + 60}, good, "HS256"),

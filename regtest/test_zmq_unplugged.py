@@ -75,7 +75,7 @@ def test_both_topics_on_one_endpoint(bitcoind_binary: BitcoindPrograms, make_til
         till.wait_payment(payment["payment_id"], "confirming", timeout=10)
         for depth in (1, 2, 3):
             node.mine(1)
-            till.wait_payment(payment["payment_id"], lambda p, depth=depth: p["confirmations"] == depth, timeout=10)
+            wait_depth(till, payment["payment_id"], depth)
         till.wait_payment(payment["payment_id"], "forwarded", timeout=10)
         till.stop()
 
