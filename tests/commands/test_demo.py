@@ -75,10 +75,8 @@ class RunningDemo:
         ("[1/3]", 0.0, signal.SIGINT),
         ("[2/3]", 0.0, signal.SIGTERM),
         ("[2/3]", 0.15, signal.SIGINT),
-        ("[2/3]", 1.2, signal.SIGTERM),
         ("[3/3]", 0.0, signal.SIGHUP),
         ("[3/3]", 0.4, signal.SIGINT),
-        ("Ready", 0.0, signal.SIGTERM),
         ("Ready", 0.0, signal.SIGINT),
     ],
 )
