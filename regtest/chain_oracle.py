@@ -42,7 +42,6 @@ class ChainOracle:
             self.outputs[txid, out["n"]] = Paid(address, to_sat(out["value"]), depth)
         for coin in transaction["vin"]:
             if "txid" in coin:
-                assert (coin["txid"], coin["vout"]) not in self.spenders
                 self.spenders[coin["txid"], coin["vout"]] = txid
 
     def paid_to(self, address: str) -> dict[Coin, Paid]:

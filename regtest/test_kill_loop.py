@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -170,7 +171,7 @@ def agree(till: RunningService, orders: list[dict[str, Any]], before_sweeps: Cha
         due = 0 if final < PRICE else CREDITS * final // PRICE
         paid_for += due > 0
         wanted = "forwarded" if due else "pending"
-        shown = till.wait_payment(order["payment_id"], lambda p, due=due, wanted=wanted: is_at(p, due, wanted))
+        shown = till.wait_payment(order["payment_id"], partial(is_at, due, wanted))
         live = {(t["txid"], t["vout"]): t["amount_sat"] for t in shown["transactions"] if t["state"] == "confirmed"}
         assert live == {coin: paid.value_sat for coin, paid in coins.items()}
         entries = till.entries(order["user_id"])
@@ -189,7 +190,7 @@ def agree(till: RunningService, orders: list[dict[str, Any]], before_sweeps: Cha
         swept(till, orders, ChainOracle(till.node, begin))
 
 
-def is_at(payment: dict[str, Any], credits: int, status: str) -> bool:
+def is_at(credits: int, status: str, payment: dict[str, Any]) -> bool:
     return bool(payment["credited"] == credits and payment["status"] == status)
 
 
