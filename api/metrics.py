@@ -12,8 +12,10 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
 from api.shop import SHOP
+from api.watcher_figures import watchers_figures
 from payments.model import Status
 from storage.payments import counts_by_status
+from storage.sweeps import backlog_sat
 from storage.till import health
 from storage.tx import Tx
 
@@ -21,8 +23,9 @@ from storage.tx import Tx
 class Figures(Collector):
     """What the database says, read once for one answer."""
 
-    def __init__(self, counts: Mapping[str, int], report: Mapping[str, Any], now: int) -> None:
+    def __init__(self, counts: Mapping[str, int], backlog_sat: int, report: Mapping[str, Any], now: int) -> None:
         self._counts = counts
+        self._backlog_sat = backlog_sat
         self._report = report
         self._now = now
 
@@ -45,18 +48,25 @@ class Figures(Collector):
                 "Seconds since the watcher last proved that it has missed nothing",
                 value=max(0, self._now - self._report["complete_at"]) / 1000,
             )
+        yield GaugeMetricFamily(
+            "nodetill_forward_backlog_sat", "Booked satoshi that no broadcast sweep spends", value=self._backlog_sat
+        )
+        yield GaugeMetricFamily(
+            "nodetill_credits_frozen", "1 while no credit is given", value=int(bool(self._report.get("reasons", [1])))
+        )
+        yield from watchers_figures(self._report)
 
 
-def _figures(tx: Tx) -> tuple[dict[str, int], dict[str, Any]]:
-    return counts_by_status(tx), health(tx)
+def _figures(tx: Tx) -> tuple[dict[str, int], int, dict[str, Any]]:
+    return counts_by_status(tx), backlog_sat(tx), health(tx)
 
 
 async def metrics(request: web.Request) -> web.Response:
     """All figures of this process and of the database."""
     shop = request.app[SHOP]
-    counts, report = await shop.database.read(_figures)
+    counts, backlog, report = await shop.database.read(_figures)
     ours = CollectorRegistry()
-    ours.register(Figures(counts, report, shop.now_ms()))
+    ours.register(Figures(counts, backlog, report, shop.now_ms()))
     body = generate_latest(shop.registry) + generate_latest(ours)
     # The type carries a charset, which aiohttp's content_type argument refuses.
     return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})

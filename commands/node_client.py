@@ -9,10 +9,11 @@ from node_watcher.credentials import Credentials
 from node_watcher.hints import Hint, Hints
 from node_watcher.rest import Rest
 from node_watcher.rpc_http import HttpRpc
+from node_watcher.rpc_patience import Observer
 
 
-def rpc_client(settings: Settings) -> HttpRpc:
-    """The watcher's transport: kept-alive connections and true batches."""
+def rpc_client(settings: Settings, observe: Observer | None = None) -> HttpRpc:
+    """The watcher's transport: kept-alive connections and true batches. `observe` counts the calls."""
     node = settings.node
     return HttpRpc(
         node.rpc_url,
@@ -21,6 +22,7 @@ def rpc_client(settings: Settings) -> HttpRpc:
             user=node.rpc_user,
             password=node.rpc_password.get_secret_value() if node.rpc_password else None,
         ),
+        observe=observe,
     )
 
 

@@ -22,8 +22,10 @@ from node_watcher.crediting import Crediting
 from node_watcher.derivation import check_derivation
 from node_watcher.forwarder import Forwarder
 from node_watcher.hints import Hint
+from node_watcher.look import Look
 from node_watcher.mempool import Mempool
-from node_watcher.watcher import Watcher, WatcherSettings
+from node_watcher.meter import Meter
+from node_watcher.watcher import Watcher
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness
 from payments.forward import ForwardRules
@@ -131,7 +133,8 @@ async def _watcher(
     tasks: list[asyncio.Task[Any]],
     group: asyncio.TaskGroup,
 ) -> Watcher:
-    rpc = rpc_client(settings)
+    meter = Meter()
+    rpc = rpc_client(settings, meter.rpc)
     stack.push_async_callback(rpc.close)
     rest = rest_client(settings)
     stack.push_async_callback(rest.close)
@@ -148,15 +151,26 @@ async def _watcher(
             ForwardRules(rules.max_feerate, rules.target_blocks, rules.min_sat),
             keychain_id=keychain_id,
             network=network,
+            meter=meter,
         )
-    watcher = Watcher(
-        WatcherSettings(network, settings.payments.check_interval_ms / 1000),
+    mempool = Mempool(rpc, database, watchlist)
+    look = Look(
+        network,
         rpc,
         database,
         watchlist,
         ChainFollower(rpc, BlockSource(rpc, rest), database, watchlist),
-        Mempool(rpc, database, watchlist),
-        Crediting(rpc, database),
+        mempool,
+        Crediting(rpc, database, meter),
+        forwarder=forwarder,
+        on_first_contact=lambda: check_derivation(rpc, keychain.descriptor),
+    )
+    watcher = Watcher(
+        settings.payments.check_interval_ms / 1000,
+        database,
+        watchlist,
+        mempool,
+        look,
         witness=Witness(
             rpc,
             database,
@@ -165,8 +179,7 @@ async def _watcher(
             descriptor=keychain.descriptor.text,
             keychain_id=keychain_id,
         ),
-        forwarder=forwarder,
-        on_first_contact=lambda: check_derivation(rpc, keychain.descriptor),
+        meter=meter,
     )
 
     def hear(hint: Hint) -> None:

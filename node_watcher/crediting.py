@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from node_watcher.clock import now_ms
+from node_watcher.meter import Meter
 from node_watcher.rpc import Rpc, RpcError, sat
 from payments.facts import OutputFact
 from payments.model import BlockId, OutPoint, Status
@@ -32,9 +33,10 @@ class EvidenceMismatch(Exception):
 class Crediting:
     """Books what the derived state says is due, with the node's word as evidence."""
 
-    def __init__(self, rpc: Rpc, database: Database) -> None:
+    def __init__(self, rpc: Rpc, database: Database, meter: Meter | None = None) -> None:
         self._rpc = rpc
         self._database = database
+        self._meter = meter or Meter()
 
     async def book_due(self, tip: BlockId) -> int:
         """Book every payment that is due at `tip`; how many were. What cannot be shown yet waits for
@@ -49,8 +51,14 @@ class Crediting:
             ):
                 if done is not None:
                     booked += 1
+                    self._measure(done)
                     tell_bookings([done])
         return booked
+
+    def _measure(self, done: ledger.Booking) -> None:
+        detected, confirmed = done.payment.state.detected_at, done.payment.confirmed_at
+        if done.credits > 0 and detected is not None and confirmed is not None:
+            self._meter.confirmation.observe((confirmed - detected) / 1000)
 
     async def _untried(self, tried: set[int]) -> list[PaymentRecord]:
         due = await self._database.read(ledger.bookings_due, len(tried) + _AT_ONCE)

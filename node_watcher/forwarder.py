@@ -16,6 +16,7 @@ from decimal import Decimal
 
 from node_watcher.clock import now_ms
 from node_watcher.feerate import current_feerate
+from node_watcher.meter import Meter
 from node_watcher.rpc import Rpc, RpcError
 from node_watcher.signer import SignedTx, Signer, SignerError, SweepInput, estimate_vsize
 from payments.amount import btc_text
@@ -54,6 +55,7 @@ class Forwarder:
         *,
         keychain_id: int,
         network: str,
+        meter: Meter | None = None,
     ) -> None:
         self._rpc = rpc
         self._database = database
@@ -62,6 +64,7 @@ class Forwarder:
         self._rules = rules
         self._keychain_id = keychain_id
         self._network = network
+        self._meter = meter or Meter()
         self._said: dict[int, str] = {}
         self._refused: dict[str, str] = {}
 
@@ -139,6 +142,7 @@ class Forwarder:
                 if self._refused.get(sweep.txid) != str(error):  # it is offered at every pass: say it once
                     self._refused[sweep.txid] = str(error)
                     await self._database.write(sweeps.record_refused, sweep.txid, str(error))
+                    self._meter.forward("refused")
                     log.error("The node does not take sweep %s: %s; it is offered again", sweep.txid, error)
                 return 0
         self._refused.pop(sweep.txid, None)
@@ -146,6 +150,7 @@ class Forwarder:
 
     async def _sent(self, sweep: sweeps.Sweep) -> int:
         await self._database.write(sweeps.record_broadcast, sweep.txid, now_ms())
+        self._meter.forward("broadcast")
         log.info("Successfully forwarded %s BTC. TX: %s", btc_text(sweep.value_sat - sweep.fee_sat), sweep.txid)
         return 1
 
@@ -153,4 +158,5 @@ class Forwarder:
         # Figures move with every pass; what they mean is news once.
         if self._said.get(number) != (meaning := _FIGURE.sub("", reason)):
             self._said[number] = meaning
+            self._meter.forward("held")
             log.warning("Payment %s is not forwarded yet: %s", payment_id, reason)

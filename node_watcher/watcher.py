@@ -1,8 +1,7 @@
 """The watcher: hints make it look sooner, the timer makes it look anyway.
 
-One pass does everything in order: is the node to be believed, walk the chain to its tip, compare
-the mempool, settle what a reorganisation left open, book credits, close price windows, forward. A pass
-that finds nothing new costs a handful of RPC calls. The second witness is asked beside the passes.
+Each pass is one `Look`; one that finds nothing new costs a handful of RPC calls. The second witness is
+asked beside the passes, never on the way of a payment.
 """
 
 from __future__ import annotations
@@ -10,29 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from node_watcher.chain import ChainFollower
-from node_watcher.changes import tell
 from node_watcher.clock import now_ms
-from node_watcher.crediting import Crediting, tell_bookings
-from node_watcher.gate import Reason, examine
+from node_watcher.gate import Reason
+from node_watcher.look import Look, Looked
 from node_watcher.mempool import Mempool
-from node_watcher.rpc import NodeError, Rpc
+from node_watcher.meter import Meter
+from node_watcher.rpc import NodeError
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness, WitnessUnusable
 from payments.model import BlockId
-from storage import chain as stored
-from storage import evaluation, ledger, till
+from storage import till
 from storage.database import Database
 from storage.errors import CursorMoved, DatabaseBusy, DatabaseUnusable
 
 log = logging.getLogger("nodetill")
 _HEARTBEAT_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-_RENEW_EVERY_BLOCKS = 144
 _LONG_PASS_SECONDS = 60.0
 # Their figures move all the time: they are said once.
 _PROGRESS = ("behind", "syncing")
@@ -49,50 +43,33 @@ class Doorbell(Protocol):
         """Plain values for the health report."""
 
 
-class Forwards(Protocol):
-    """The forwarder of forwarding mode."""
-
-    async def forward_due(self, tip: BlockId) -> int: ...
-
-
-@dataclass(slots=True)
-class WatcherSettings:
-    """`network` as in the settings; `interval` seconds between safety-net passes."""
-
-    network: str
-    interval: float
-
-
 class Watcher:
     """Everything that happens because of the chain. Run `run()` in a TaskGroup."""
 
     def __init__(
         self,
-        settings: WatcherSettings,
-        rpc: Rpc,
+        interval: float,
         database: Database,
         watchlist: Watchlist,
-        follower: ChainFollower,
         mempool: Mempool,
-        crediting: Crediting,
+        look: Look,
         *,
         witness: Witness | None = None,
-        forwarder: Forwards | None = None,
-        on_first_contact: Callable[[], Awaitable[None]] | None = None,
+        meter: Meter | None = None,
     ) -> None:
-        self._settings = settings
-        self._rpc = rpc
+        """`interval`: seconds between safety-net passes."""
+        self._interval = interval
         self._database = database
         self._watchlist = watchlist
-        self._follower = follower
         self._mempool = mempool
-        self._crediting = crediting
+        self._look = look
         self._witness = witness
-        self._forwarder = forwarder
+        self._meter = meter or Meter()
         self.doorbell: Doorbell | None = None
-        self._on_first_contact = on_first_contact
+        self._heartbeat = min(_HEARTBEAT_SECONDS, interval)
         self._wanted = asyncio.Event()
         self._heard: list[bytes] = []
+        self._heard_since = 0.0
         self._hearing = asyncio.Event()
         self._passed = asyncio.Condition()
         self._passes_begun = 0
@@ -100,12 +77,11 @@ class Watcher:
         self._reported: dict[str, Any] = {}
         self._reported_at = 0.0
         self._complete_at = 0
+        self._lag = 0
         self._complete_pass = 0
         self._reasons: tuple[Reason, ...] = (_STARTING,)
         self._pass_since: float | None = None
-        self._believed = False
         self._tip: BlockId | None = None
-        self._renewed_at = 0
 
     # -- what others call
 
@@ -114,6 +90,8 @@ class Watcher:
         if len(self._heard) >= _HEARD_AT_MOST:
             self._heard.clear()  # nobody answers for them just now; a pass will find what is ours
             self.ask_sooner()
+        if not self._heard:
+            self._heard_since = time.monotonic()
         self._heard.append(raw)
         self._hearing.set()
 
@@ -163,11 +141,12 @@ class Watcher:
         while True:
             await self._hearing.wait()
             self._hearing.clear()
-            raws, self._heard = self._heard, []
-            if not self._believed:
+            raws, self._heard, since = self._heard, [], self._heard_since
+            if not self._look.believed:
                 continue  # it may be another network's node, with the same scripts
             try:
-                await self._mempool.hear(raws)
+                if await self._mempool.hear(raws):
+                    self._meter.detection.observe(time.monotonic() - since)
             except (NodeError, *_DATABASE_TROUBLE) as error:
                 log.debug("A hint could not be followed up, the next pass will: %s", error)
                 self.ask_sooner()
@@ -185,7 +164,7 @@ class Watcher:
             async with self._passed:
                 self._passes_done = number
                 self._passed.notify_all()
-            wait = self._settings.interval
+            wait = self._interval
             if failures:
                 wait = min(wait, _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS)) - 1])
             try:
@@ -197,7 +176,7 @@ class Watcher:
     async def _report_loop(self) -> None:
         """Passes may be an hour apart, or long: how we are is told all the same."""
         while True:
-            await asyncio.sleep(_HEARTBEAT_SECONDS)
+            await asyncio.sleep(self._heartbeat)
             reasons = self._reasons
             if self._pass_since is not None and (took := time.monotonic() - self._pass_since) > _LONG_PASS_SECONDS:
                 reasons += (Reason("behind", f"The watcher has been looking at the node for {took:.0f} seconds."),)
@@ -223,21 +202,24 @@ class Watcher:
                 if str(error) != said:
                     log.warning("The second witness is not to be had: %s", error)
                 said = str(error)
-            await asyncio.sleep(self._settings.interval)
+            await asyncio.sleep(self._interval)
 
     async def _one_pass(self) -> bool:
         """One pass with its report; True when it could not be finished."""
         started = now_ms()
         try:
-            reasons, complete = await self._look(started)
+            looked = await self._look.go(started)
         except NodeError as error:
-            reasons, complete = (Reason("node", str(error)),), False
+            looked = Looked((Reason("node", str(error)),))
         except CursorMoved as error:
-            reasons, complete = (Reason("database", f"Another watcher moved the cursor: {error}"),), False
+            looked = Looked((Reason("database", f"Another watcher moved the cursor: {error}"),))
         except _DATABASE_TROUBLE as error:
-            reasons, complete = (Reason("database", str(error)),), False
-        if complete:
-            self._complete_at, self._complete_pass = started, self._passes_begun
+            looked = Looked((Reason("database", str(error)),))
+        reasons, self._lag = looked.reasons, looked.lag
+        if looked.more:
+            self.ask_sooner()
+        if looked.tip is not None:
+            self._complete_at, self._complete_pass, self._tip = started, self._passes_begun, looked.tip
         said = {reason.code for reason in self._reasons if reason.code in _PROGRESS}
         for reason in reasons:
             if reason not in self._reasons and reason.code not in said:
@@ -249,73 +231,17 @@ class Watcher:
             await self._report(reasons)
         except _DATABASE_TROUBLE as error:
             log.warning("The watcher's report could not be written: %s", error)
-        return not complete
-
-    # -- one pass
-
-    async def _look(self, started: int) -> tuple[tuple[Reason, ...], bool]:
-        try:
-            verdict = await examine(self._rpc, self._settings.network)
-        except NodeError:
-            self._believed = False  # who knows which node answers next
-            raise
-        if not verdict.readable:
-            self._believed = False
-            return verdict.reasons, False
-        if self._on_first_contact is not None:
-            await self._on_first_contact()
-            self._on_first_contact = None
-        self._believed = True
-        if verdict.frozen and await self._database.read(stored.cursor) is None:
-            return verdict.reasons, False  # where to begin is known once the node has the whole chain
-        followed = await self._follower.follow()
-        if followed.behind:
-            return (*verdict.reasons, _node_behind(followed.tip)), False
-        tip = followed.tip
-        if followed.more:
-            self.ask_sooner()
-            return (*verdict.reasons, _catching_up(tip, verdict.height)), False
-        if tip.height >= self._renewed_at + _RENEW_EVERY_BLOCKS:
-            await self._watchlist.renew_prevouts()
-            self._renewed_at = tip.height
-        if verdict.frozen or not await self._mempool.look(tip):
-            return verdict.reasons, False
-        await self._conclude(tip, started)
-        self._tip = tip
-        return (), True
-
-    async def _conclude(self, tip: BlockId, started: int) -> None:
-        """At the tip of a node that is to be believed: judge, credit, expire, forward."""
-        changes, taken_back = await self._database.write(ledger.settle, now_ms())
-        tell(changes)
-        tell_bookings(taken_back)
-        await self._crediting.book_due(tip)
-        while await self._database.read(evaluation.windows_due, started):
-            tell(await self._database.write(evaluation.close_windows, started, now_ms()))
-        if self._forwarder is not None:
-            await self._forwarder.forward_due(tip)
+        return not looked.complete
 
     async def _report(self, reasons: tuple[Reason, ...]) -> None:
         """Tell the database how we are: on a change at once, else every few seconds."""
         report: dict[str, Any] = {"reasons": [{"code": r.code, "detail": r.detail} for r in reasons]}
+        report["tip_lag"] = self._lag
+        report["meter"] = self._meter.snapshot()
         if self.doorbell is not None:
             report["zmq"] = self.doorbell.snapshot()
-        due = time.monotonic() >= self._reported_at + _HEARTBEAT_SECONDS
+        due = time.monotonic() >= self._reported_at + self._heartbeat
         if report["reasons"] == self._reported.get("reasons") and not due:
             return
         await self._database.write(till.report_health, report, self._complete_at, now_ms())
         self._reported, self._reported_at = report, time.monotonic()
-
-
-def _catching_up(cursor: BlockId, height: int) -> Reason:
-    return Reason(
-        "behind", f"nodetill is reading blocks: it is at height {cursor.height} of {height}; credits wait for the tip."
-    )
-
-
-def _node_behind(cursor: BlockId) -> Reason:
-    return Reason(
-        "node-behind",
-        f"The node does not know block {cursor.hash} at height {cursor.height} that it gave us before: "
-        "it went back (a crash, a restored disk). Nothing is undone; nodetill waits until it has caught up.",
-    )

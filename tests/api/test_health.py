@@ -11,6 +11,7 @@ from aiohttp import ClientSession, web
 from prometheus_client.parser import text_string_to_metric_families
 
 from api.server import CannotListen, serving
+from node_watcher.meter import Meter
 from storage.till import report_health
 from tests.api.till import BASE, Till
 
@@ -123,3 +124,37 @@ async def test_serving_and_a_taken_port() -> None:
     with pytest.raises(CannotListen, match=r"api\.host: 192\.0\.2\.1"):
         async with serving(web.Application(), "192.0.2.1", 0):
             pass
+
+
+async def test_metrics_show_what_the_watcher_counted(till: Till) -> None:
+    meter = Meter()
+    meter.rpc("getblockheader", "ok", 0.25)
+    meter.rpc("getblockheader", "unavailable", 0.5)
+    meter.forward("broadcast")
+    meter.detection.observe(0.004)
+    meter.confirmation.observe(1_700)
+    report = {
+        "reasons": [],
+        "tip_lag": 2,
+        "zmq": {"topics": {"rawtx": {"gaps_total": 3}}},
+        "meter": meter.snapshot(),
+    }
+    now = time.time_ns() // 1_000_000
+    await till.database.write(report_health, report, now, now)
+    text = (await (await till.client.get("/metrics")).text()).splitlines()
+    for line in (
+        "nodetill_tip_lag_blocks 2.0",
+        'nodetill_zmq_gaps_total{topic="rawtx"} 3.0',
+        'nodetill_rpc_requests_total{method="getblockheader",result="ok"} 1.0',
+        'nodetill_rpc_requests_total{method="getblockheader",result="unavailable"} 1.0',
+        'nodetill_rpc_seconds_count{method="getblockheader"} 2.0',
+        'nodetill_rpc_seconds_sum{method="getblockheader"} 0.75',
+        'nodetill_forwards_total{result="broadcast"} 1.0',
+        'nodetill_detection_seconds_bucket{le="0.002"} 0.0',
+        'nodetill_detection_seconds_bucket{le="0.005"} 1.0',
+        'nodetill_confirmation_seconds_bucket{le="1800"} 1.0',
+        'nodetill_confirmation_seconds_bucket{le="+Inf"} 1.0',
+        "nodetill_forward_backlog_sat 0.0",
+        "nodetill_credits_frozen 0.0",
+    ):
+        assert line in text

@@ -19,12 +19,13 @@ from node_watcher.clock import now_ms
 from node_watcher.credentials import Credentials
 from node_watcher.crediting import Crediting
 from node_watcher.forwarder import Destination, Forwarder
+from node_watcher.look import Forwards, Look
 from node_watcher.mempool import Mempool
 from node_watcher.rpc import Call
 from node_watcher.rpc_http import HttpRpc
 from node_watcher.seed import Seed
 from node_watcher.signers import open_signer
-from node_watcher.watcher import Forwards, Watcher, WatcherSettings
+from node_watcher.watcher import Watcher
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness
 from payments.address import script_pubkey
@@ -133,17 +134,17 @@ class Rig:
         network: str = "regtest",
         interval: float = 3600.0,
     ) -> Watcher:
-        return Watcher(
-            WatcherSettings(network, interval),
+        look = Look(
+            network,
             self.rpc,
             self.database,
             self.watchlist,
             self.follower,
             self.mempool,
             self.crediting,
-            witness=witness,
             forwarder=forwarder,
         )
+        return Watcher(interval, self.database, self.watchlist, self.mempool, look, witness=witness)
 
     # ------------------------------------------------------------------ payments
 
