@@ -43,8 +43,7 @@ def parse_btc(text: str) -> int:
     match = _PLAIN_DECIMAL.fullmatch(text)
     if match is None:
         raise AmountError(
-            f"{text[:40]!r} is not an amount of bitcoin: write it like 0.00040000,"
-            " with a dot and at most 8 decimals"
+            f"{text[:40]!r} is not an amount of bitcoin: write it like 0.00040000, with a dot and at most 8 decimals"
         )
     return _checked(int(match["whole"]) * SAT_PER_BTC + int((match["part"] or "").ljust(8, "0")))
 

@@ -96,15 +96,12 @@ class RangedDescriptor:
         return cls(kind, f"{opened}({key.text}{closing}", network, script_at)
 
     @classmethod
-    def _multi(
-        cls, outer: str, sort: str, threshold: int, keys: list[RangedKey], network: Network
-    ) -> RangedDescriptor:
+    def _multi(cls, outer: str, sort: str, threshold: int, keys: list[RangedKey], network: Network) -> RangedDescriptor:
         if len(keys) > _MAX_MULTI_KEYS:
             raise DescriptorError(f"{len(keys)} keys are more than the {_MAX_MULTI_KEYS} allowed")
         if not 1 <= threshold <= len(keys):
             raise DescriptorError(
-                f"the descriptor asks for {threshold} signatures of {len(keys)} keys, which can"
-                " never be spent"
+                f"the descriptor asks for {threshold} signatures of {len(keys)} keys, which can never be spent"
             )
         closing = ")" * (outer.count("(") + 2)
         body = f"{outer}({sort}({threshold},{','.join(key.text for key in keys)}{closing}"
@@ -205,9 +202,7 @@ def _refuse(body: str, network: Network) -> NoReturn:
             " use the wallet's descriptor with its extended public key, e.g. wpkh(…/0/*)"
         )
     if name == "tr":
-        raise DescriptorError(
-            "of tr() descriptors only tr(KEY) is supported, without script paths or musig()"
-        )
+        raise DescriptorError("of tr() descriptors only tr(KEY) is supported, without script paths or musig()")
     if name == "combo":
         raise DescriptorError("combo() means several addresses per key: write wpkh(…) or tr(…)")
     raise DescriptorError(

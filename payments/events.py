@@ -55,9 +55,7 @@ def events_between(before: PaymentState, after: PaymentState) -> list[EventType]
         for flag, event in _FLAG_EVENTS.items()
         if flag in after.flags and (flag not in before.flags or again.get(flag, False))
     ]
-    if after.received_sat < before.received_sat and not {EventType.REPLACED, EventType.REORGED} & set(
-        flagged
-    ):
+    if after.received_sat < before.received_sat and not {EventType.REPLACED, EventType.REORGED} & set(flagged):
         flagged.append(EventType.DROPPED)
     return found + flagged + _status_events(before, after)
 

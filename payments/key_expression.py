@@ -166,9 +166,7 @@ def _fixed_steps(steps: list[str]) -> list[int]:
                 " export the key of the account itself (for BIP84 at m/84h/0h/0h)"
             )
         else:
-            raise DescriptorError(
-                "a step after the key is not a number: write it like xpub…/0/* or xpub…/<0;1>/*"
-            )
+            raise DescriptorError("a step after the key is not a number: write it like xpub…/0/* or xpub…/<0;1>/*")
     return indexes
 
 

@@ -188,9 +188,7 @@ def check_mnemonic(mnemonic: str) -> None:
         if word not in WORDLIST:
             raise KeyFormatError(f"word {place} of the mnemonic is not in the English BIP39 list")
     if not bip39.mnemonic_is_valid(mnemonic):
-        raise KeyFormatError(
-            "the checksum of the mnemonic is wrong: two words are swapped or one is mistyped"
-        )
+        raise KeyFormatError("the checksum of the mnemonic is wrong: two words are swapped or one is mistyped")
 
 
 def seed_of(mnemonic: str, passphrase: str = "") -> bytes:

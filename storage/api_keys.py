@@ -59,9 +59,7 @@ def list_keys(tx: Tx) -> list[ApiKey]:
 def revoke_key(tx: Tx, key_id: str, now: int) -> bool:
     """Revoke at once; False when no such key works."""
     return bool(
-        tx.execute(
-            "UPDATE api_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL", id=key_id, now=now
-        )
+        tx.execute("UPDATE api_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL", id=key_id, now=now)
     )
 
 

@@ -19,9 +19,7 @@ def record_seen(tx: Tx, seen: IncomingTx, paid_at: int, now: int) -> list[Change
     if seen.outputs:
         touched |= _remember(tx, seen, paid_at=paid_at, now=now)
         if not _in_active_block(tx, seen.txid):
-            tx.execute(
-                "UPDATE incoming_tx SET in_mempool = 1, replaced_by = NULL WHERE txid = :txid", txid=seen.txid
-            )
+            tx.execute("UPDATE incoming_tx SET in_mempool = 1, replaced_by = NULL WHERE txid = :txid", txid=seen.txid)
     return evaluate(tx, touched, now)
 
 
@@ -56,8 +54,7 @@ def record_missing(tx: Tx, gone: Sequence[tuple[str, str | None]], now: int) -> 
     touched: set[int] = set()
     for txid, replaced_by in gone:
         changed = tx.execute(
-            "UPDATE incoming_tx SET in_mempool = 0, replaced_by = :replaced_by"
-            " WHERE txid = :txid AND in_mempool = 1",
+            "UPDATE incoming_tx SET in_mempool = 0, replaced_by = :replaced_by WHERE txid = :txid AND in_mempool = 1",
             txid=txid,
             replaced_by=replaced_by,
         )
@@ -108,9 +105,7 @@ def _remember(tx: Tx, seen: IncomingTx, *, paid_at: int, now: int) -> set[int]:
         )
     touched: set[int] = set()
     for output in seen.outputs:
-        owner = tx.one(
-            "SELECT number FROM payment WHERE script_pubkey = :script", script=output.script_pubkey
-        )
+        owner = tx.one("SELECT number FROM payment WHERE script_pubkey = :script", script=output.script_pubkey)
         if owner is None:
             continue  # a script of a payment that was never committed: nobody was shown its address
         touched.add(owner["number"])

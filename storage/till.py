@@ -60,9 +60,7 @@ def report_health(tx: Tx, health: dict[str, Any], complete_at: int, now: int) ->
 
 def health(tx: Tx) -> dict[str, Any]:
     """What the watcher reported last, with `health_at`, `complete_at` and `tip_height` beside it."""
-    row = tx.one(
-        "SELECT health, health_at, complete_at, cursor_height, cursor_hash FROM till WHERE only_row = 1"
-    )
+    row = tx.one("SELECT health, health_at, complete_at, cursor_height, cursor_hash FROM till WHERE only_row = 1")
     if row is None:
         return {"health_at": 0, "complete_at": 0, "tip_height": None, "tip_hash": None}
     found: dict[str, Any] = json.loads(row["health"])

@@ -78,9 +78,7 @@ IN_FILE = {
         ["above is not a setting; did you mean above_sat?"],
     ),
     "same tier": (
-        MINIMAL
-        + "[payments]\ntiers = [{above_sat = 1, confirmations = 2},"
-        + "{above_sat = 1, confirmations = 3}]",
+        MINIMAL + "[payments]\ntiers = [{above_sat = 1, confirmations = 2}," + "{above_sat = 1, confirmations = 3}]",
         ["payments.tiers names the same above_sat twice"],
     ),
     "odd policy": (MINIMAL + "[payments]\nlate = 'drop'", ["payments.late", "credit or hold"]),

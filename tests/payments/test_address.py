@@ -142,8 +142,7 @@ def test_a_script_without_address_is_refused() -> None:
 
 def test_the_node_agrees(node: RegtestNode) -> None:
     wallet_addresses = [
-        node.rpc("getnewaddress", "", kind, wallet="payer")
-        for kind in ("legacy", "p2sh-segwit", "bech32", "bech32m")
+        node.rpc("getnewaddress", "", kind, wallet="payer") for kind in ("legacy", "p2sh-segwit", "bech32", "bech32m")
     ]
     foreign = [MAIN_P2PKH, MAIN_P2WPKH, TEST_P2WPKH]
     broken = [address[:-1] + ("q" if address[-1] != "q" else "p") for address in wallet_addresses]

@@ -33,9 +33,7 @@ def test_text_and_back_is_the_same_amount(sat: int) -> None:
     assert sat_of(Decimal(text)) == sat
 
 
-@pytest.mark.parametrize(
-    ("text", "sat"), [("0.0004", 40_000), ("1", 100_000_000), ("21000000", MAX_MONEY_SAT)]
-)
+@pytest.mark.parametrize(("text", "sat"), [("0.0004", 40_000), ("1", 100_000_000), ("21000000", MAX_MONEY_SAT)])
 def test_people_may_write_fewer_decimals(text: str, sat: int) -> None:
     assert parse_btc(text) == sat
 

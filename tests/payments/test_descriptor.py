@@ -25,12 +25,10 @@ ROOT_FOLDER = Path(__file__).resolve().parents[2]
 
 # BIP84's and BIP86's test vectors: account 0 of "abandon … about".
 BIP84_ZPUB = (
-    "zpub6rFR7y4Q2AijBEqTUquhVz398htDFrtymD9xYYfG1m4wAcvPhXNfE3EfH1r1ADqtfSdVCToUG868RvUUkgDKf31mGDtK"
-    "sAYz2oz2AGutZYs"
+    "zpub6rFR7y4Q2AijBEqTUquhVz398htDFrtymD9xYYfG1m4wAcvPhXNfE3EfH1r1ADqtfSdVCToUG868RvUUkgDKf31mGDtKsAYz2oz2AGutZYs"
 )
 BIP86_XPUB = (
-    "xpub6BgBgsespWvERF3LHQu6CnqdvfEvtMcQjYrcRzx53QJjSxarj2afYWcLteoGVky7D3UKDP9QyrLprQ3VCECoY49yfdDE"
-    "HGCtMMj92pReUsQ"
+    "xpub6BgBgsespWvERF3LHQu6CnqdvfEvtMcQjYrcRzx53QJjSxarj2afYWcLteoGVky7D3UKDP9QyrLprQ3VCECoY49yfdDEHGCtMMj92pReUsQ"
 )
 ROOT = HDKey.from_seed(bytes(range(32)), version=EMBIT_NETWORKS["regtest"]["xprv"])
 XPRV = ROOT.derive("m/84h/1h/0h").to_string()
@@ -110,8 +108,7 @@ def test_canonical_text_says_the_same_wallet() -> None:
 
 def test_spelling_does_not_change_the_fingerprint_but_the_wallet_does() -> None:
     same = {
-        parse(text).fingerprint
-        for text in (f"wpkh({XPUB}/0/*)", f"wpkh({ORIGIN}{XPUB}/0/*)", f"wpkh({XPUB}/<0;1>/*)")
+        parse(text).fingerprint for text in (f"wpkh({XPUB}/0/*)", f"wpkh({ORIGIN}{XPUB}/0/*)", f"wpkh({XPUB}/<0;1>/*)")
     }
     assert len(same) == 1
     assert re.fullmatch("[0-9a-f]{16}", same.pop())
@@ -207,9 +204,7 @@ def test_a_test_key_is_refused_on_main() -> None:
         RangedDescriptor.parse(f"wpkh({XPUB}/0/*)", "main")
 
 
-@pytest.mark.parametrize(
-    ("letter", "embit_name"), [("u", "ypub"), ("v", "zpub"), ("U", "Ypub"), ("V", "Zpub")]
-)
+@pytest.mark.parametrize(("letter", "embit_name"), [("u", "ypub"), ("v", "zpub"), ("U", "Ypub"), ("V", "Zpub")])
 def test_slip132_keys_say_what_to_write_instead(letter: str, embit_name: str) -> None:
     key = ROOT.to_public().to_string(version=EMBIT_NETWORKS["test"][embit_name])
     assert key.startswith(f"{letter}pub")

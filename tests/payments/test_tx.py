@@ -104,9 +104,7 @@ def test_damaged_transactions_are_read_or_refused_as_by_the_node(
     position = data.draw(st.integers(0, len(raw)) | st.integers(0, min(60, len(raw))))
     how = data.draw(st.sampled_from(["set", "cut", "insert", "remove"]))
     piece = data.draw(
-        st.sampled_from(
-            [b"\x00", b"\x01", b"\xfc", b"\xfd\xfd\x00", b"\xfd\x01\x00", b"\xfe\x01\x00\x00\x00"]
-        )
+        st.sampled_from([b"\x00", b"\x01", b"\xfc", b"\xfd\xfd\x00", b"\xfd\x01\x00", b"\xfe\x01\x00\x00\x00"])
         | st.sampled_from([b"\xff" * 9, b"\xff" + b"\x00" * 8, b"\xfe\xff\xff\xff\xff", b"\x02", b"\x00\x01"])
         | st.binary(min_size=1, max_size=3)
     )
@@ -166,9 +164,7 @@ def test_long_sizes_are_read(node: RegtestNode) -> None:
 
 
 def test_only_our_outputs_come_back_with_their_places() -> None:
-    outs = b"".join(
-        (sat).to_bytes(8, "little") + b"\x01" + script for sat, script in [(1, b"a"), (2, b"b"), (3, b"a")]
-    )
+    outs = b"".join((sat).to_bytes(8, "little") + b"\x01" + script for sat, script in [(1, b"a"), (2, b"b"), (3, b"a")])
     raw = VERSION + b"\x01" + IN + b"\x03" + outs + LOCKTIME
     tx = match(raw, {b"a": 9}, set())
     assert tx is not None
