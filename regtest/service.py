@@ -2,99 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import secrets
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import jwt
-
-from node_watcher.clock import now_ms
 from node_watcher.seed import create as create_seed
 from regtest.child_process import ChildProcess
+from regtest.command_line import ROOT, clean_environment
 from regtest.free_ports import free_port
-from regtest.http_json import Answer, ask
 from regtest.node import RegtestNode
-from storage.api_keys import create_key
-from storage.database import Database
-
-ROOT = Path(__file__).resolve().parent.parent
-BASE = "/api/v1/bitcoin"
-SCOPES = ("payments:read", "payments:write", "credits:read", "credits:write")
+from regtest.owner import Owner
+from regtest.service_client import ServiceClient
+from regtest.settings_file import Tables, toml_text
 
 Mode = Literal["watch-only", "forwarding"]
-Tables = Mapping[str, Any]
-"""Settings as nodetill.toml has them: `{"payments": {"late": "hold"}, "packages": [{…}]}`."""
 
 
 class ServiceEnded(RuntimeError):
     """The service ended instead of answering; its exit code and last words are in the message."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A run of the command line: its exit code and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-
-def main(*words: str, environ: Mapping[str, str] | None = None, timeout: float = 60.0) -> Ended:
-    """Run `main.py WORDS…` to its end, with no setting from our own environment."""
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "main.py"), *words],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        cwd=ROOT,
-        env=clean_environment(environ),
-    )
-    return Ended(done.returncode, done.stdout, done.stderr)
-
-
-def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our environment without anybody's settings of nodetill, and then `more`."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("NODETILL_", "BITCOIN_"))}
-    return {**ours, **(more or {})}
-
-
-class Owner:
-    """The wallet that the coins must reach: a wallet of the private node under a name of its own."""
-
-    def __init__(self, node: RegtestNode) -> None:
-        self._node, self.name = node, f"owner-{secrets.token_hex(4)}"
-        node.rpc("createwallet", wallet_name=self.name, load_on_startup=True)
-        listed = node.rpc("listdescriptors", wallet=self.name)["descriptors"]
-        self.descriptor: str = next(d["desc"] for d in listed if d["desc"].startswith("wpkh(") and not d["internal"])
-        """Receive addresses of this wallet, public part only."""
-
-    def new_address(self) -> str:
-        return str(self._node.rpc("getnewaddress", "", "bech32", wallet=self.name))
-
-    def owns(self, address: str) -> bool:
-        return bool(self._node.rpc("getaddressinfo", address, wallet=self.name)["ismine"])
-
-    def received(self) -> dict[tuple[str, int], int]:
-        """Satoshi by (txid, vout) of all that this wallet has not spent, the mempool included."""
-        rows = self._node.rpc("listunspent", 0, wallet=self.name)
-        return {(row["txid"], row["vout"]): int(row["amount"] * 100_000_000) for row in rows}
-
-
-class RunningService:
+class RunningService(ServiceClient):
     """`with RunningService(node, database_url) as till: payment = till.create("small")`."""
 
     def __init__(
@@ -111,19 +47,17 @@ class RunningService:
 
         `node` must be running: its wallet for the owner is made here. `zmq=False` names no endpoint.
         """
-        self.node, self.mode, self.database_url = node, mode, database_url
+        super().__init__(free_port(), database_url, secrets.token_hex(32))
+        self.node, self.mode = node, mode
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="nodetill-service-"))
-        self.port = free_port()
         self.owner = Owner(node)
         self.forward_to: str | None = None
-        self.user_token_secret = secrets.token_hex(32)
         self.config = self.folder / "nodetill.toml"
         self.log_file = self.folder / "service.log"
         self.settings = self._settings(zmq, settings or {})
         self.write_config()
         self._process: ChildProcess | None = None
-        self._key: str | None = None
 
     def _settings(self, zmq: bool, more: Tables) -> dict[str, Any]:
         node: dict[str, Any] = {
@@ -238,100 +172,6 @@ class RunningService:
     ) -> None:
         self.close()
 
-    # ------------------------------------------------------------------ asking
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def key(self) -> str:
-        """An API key with every scope, made on first use."""
-        if self._key is None:
-            self._key = self.new_key(*SCOPES)
-        return self._key
-
-    def new_key(self, *scopes: str) -> str:
-        """What `keys create` does, without the second that a new process would take."""
-
-        async def make() -> str:
-            async with Database(self.database_url) as database:
-                return (await database.write(create_key, "shop", scopes, now_ms()))[1]
-
-        return asyncio.run(make())
-
-    def user_token(self, sub: str, *, seconds: float = 600.0) -> str:
-        """What the site would give its user `sub`."""
-        return jwt.encode({"sub": sub, "exp": int(time.time() + seconds)}, self.user_token_secret, "HS256")
-
-    def ask(
-        self,
-        method: str,
-        path: str,
-        body: object = None,
-        *,
-        key: str | None = "",
-        headers: Mapping[str, str] | None = None,
-        raw: bytes | None = None,
-    ) -> Answer:
-        """One request; `path` below `/api/v1/bitcoin` unless it begins with a slash.
-
-        `key`: "" is our API key, None is nobody, anything else is sent as the bearer.
-        """
-        sent = dict(headers or {})
-        bearer = self.key if key == "" else key
-        if bearer is not None:
-            sent["Authorization"] = f"Bearer {bearer}"
-        path = path if path.startswith("/") else f"{BASE}/{path}"
-        return ask(self.port, method, path, body, headers=sent, raw=raw)
-
-    def get(self, path: str, *, key: str | None = "") -> Any:
-        """JSON of a GET that must succeed."""
-        return self.ask("GET", path, key=key).expect(200)
-
-    def post(self, path: str, body: object = None, *, key: str | None = "", status: int = 200) -> Any:
-        """JSON of a POST that must answer `status`."""
-        return self.ask("POST", path, body, key=key).expect(status)
-
-    def create(self, package_id: str = "small", user_id: str = "u1", **more: object) -> dict[str, Any]:
-        """A new payment."""
-        made: dict[str, Any] = self.post("payments", {"package_id": package_id, "user_id": user_id, **more}, status=201)
-        return made
-
-    def payment(self, payment_id: str) -> dict[str, Any]:
-        shown: dict[str, Any] = self.get(f"payments/{payment_id}")
-        return shown
-
-    def look(self, payment_id: str) -> dict[str, Any]:
-        """The payment after the watcher has finished a pass that began now (`POST /confirm`)."""
-        answer = self.ask("POST", f"confirm/{payment_id}")
-        if answer.status not in (200, 409):
-            answer.expect(200)
-        return self.payment(payment_id)
-
-    def balance(self, user_id: str = "u1") -> int:
-        return int(self.get(f"users/{user_id}/credits")["balance"])
-
-    def entries(self, user_id: str = "u1") -> list[tuple[str, int]]:
-        """(kind, amount) of a user's statement, oldest first."""
-        found = self.get(f"users/{user_id}/credits?limit=100")["entries"]
-        return [(entry["kind"], entry["amount"]) for entry in reversed(found)]
-
-    def all_events(self) -> list[dict[str, Any]]:
-        """The whole feed."""
-        found: list[dict[str, Any]] = []
-        after = 0
-        while True:
-            page = self.get(f"events?after={after}&limit=100")
-            if not page["events"]:
-                return found
-            found += page["events"]
-            after = page["next_after"]
-
-    def events_of(self, payment_id: str) -> list[str]:
-        """Types of a payment's events in the order of the feed."""
-        return [event["type"] for event in self.all_events() if event["data"].get("payment_id") == payment_id]
-
     # ------------------------------------------------------------------ waiting and reading
 
     def wait_payment(
@@ -389,23 +229,3 @@ class RunningService:
     def log_tail(self, lines: int = 15) -> str:
         found = self.log_file.read_text("utf-8", "replace").splitlines() if self.log_file.exists() else []
         return "\n".join(found[-lines:])
-
-
-def toml_text(tables: Tables) -> str:
-    """nodetill.toml with these tables. A None is left out."""
-    lines: list[str] = []
-    for section, values in tables.items():
-        for table in values if isinstance(values, list) else [values]:
-            lines.append(f"[[{section}]]" if isinstance(values, list) else f"[{section}]")
-            lines += [f"{key} = {_toml(value)}" for key, value in table.items() if value is not None]
-            lines.append("")
-    return "\n".join(lines)
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml(inner) for inner in value) + "]"
-    # JSON's strings, numbers and truth values are TOML's too.
-    return json.dumps(value)

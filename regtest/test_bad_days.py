@@ -15,10 +15,11 @@ import psycopg
 import pytest
 
 from regtest.bitcoind_source import BitcoindPrograms
+from regtest.command_line import Ended, main
 from regtest.conftest import MakeTill
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
-from regtest.service import Ended, Mode, RunningService, main
+from regtest.service import Mode, RunningService
 
 MAIN_ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"  # BIP 173's example
 TESTNET_XPRV = (

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from regtest.command_line import main
 from regtest.conftest import TWO_COMBINATIONS, MakeTill
 from regtest.node import RegtestNode
-from regtest.service import RunningService, main
+from regtest.service import RunningService
 
 
 @pytest.fixture(scope="module", params=TWO_COMBINATIONS, ids="-".join)

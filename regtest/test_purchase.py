@@ -17,7 +17,8 @@ import pytest
 from regtest.conftest import COMBINATIONS, MakeTill
 from regtest.expected_payment import A_MOMENT, moment, new_payment, transaction, wrong_fields
 from regtest.node import RegtestNode
-from regtest.service import BASE, RunningService
+from regtest.service import RunningService
+from regtest.service_client import BASE
 
 SMALL = {"id": "small", "name": "Small", "credits": 400, "price_sat": 40_000, "price_btc": "0.00040000"}
 EVENTS = [

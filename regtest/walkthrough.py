@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from regtest.child_process import ChildProcess
+from regtest.command_line import ROOT, clean_environment
 from regtest.expected_payment import A_MOMENT, new_payment, transaction, wrong_fields
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 from regtest.node_rpc import NodeError
 from regtest.postgres import PostgresServer
-from regtest.service import ROOT, clean_environment
 
 LAUNCHER = str(ROOT / "nodetill")
 PACKAGE = {"id": "small", "name": "Small", "credits": 400, "price_sat": 40_000, "price_btc": "0.00040000"}

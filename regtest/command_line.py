@@ -1,0 +1,42 @@
+"""The command line as a process of its own, run to its end."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A run of the command line: its exit code and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def main(*words: str, environ: Mapping[str, str] | None = None, timeout: float = 60.0) -> Ended:
+    """Run `main.py WORDS…` to its end, with no setting from our own environment."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "main.py"), *words],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        cwd=ROOT,
+        env=clean_environment(environ),
+    )
+    return Ended(done.returncode, done.stdout, done.stderr)
+
+
+def clean_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Our environment without anybody's settings of nodetill, and then `more`."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(("NODETILL_", "BITCOIN_"))}
+    return {**ours, **(more or {})}
