@@ -20,8 +20,10 @@ from regtest.command_line import ROOT, clean_environment
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 from regtest.owner import Owner
-from regtest.service_client import ServiceClient
+from regtest.service_client import BASE, SCOPES, ServiceClient
 from regtest.settings_file import Tables, toml_text
+
+__all__ = ["BASE", "SCOPES", "Mode", "RunningService", "ServiceEnded"]
 
 Mode = Literal["watch-only", "forwarding"]
 
