@@ -44,16 +44,18 @@ class RunningService(ServiceClient):
         settings: Tables | None = None,
         zmq: bool = True,
         folder: Path | None = None,
+        owner: Owner | None = None,
     ) -> None:
         """Writes nodetill.toml; nothing runs before `start()`. `settings` go over what stands below.
 
-        `node` must be running: its wallet for the owner is made here. `zmq=False` names no endpoint.
+        `node` must be running: its wallet for the owner is made here, unless one is given. An owner is
+        for one service, or for services that never start. `zmq=False` names no endpoint.
         """
         super().__init__(free_port(), database_url, secrets.token_hex(32))
         self.node, self.mode = node, mode
         self._temporary = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="nodetill-service-"))
-        self.owner = Owner(node)
+        self.owner = owner or Owner(node)
         self.forward_to: str | None = None
         self.config = self.folder / "nodetill.toml"
         self.log_file = self.folder / "service.log"

@@ -19,6 +19,7 @@ from regtest.command_line import Ended, main
 from regtest.conftest import MakeTill
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
+from regtest.owner import Owner
 from regtest.service import Mode, RunningService
 
 MAIN_ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"  # BIP 173's example
@@ -43,6 +44,11 @@ def _rpcauth(password: str) -> str:
     """What Bitcoin Core's share/rpcauth/rpcauth.py prints."""
     salt = "0123456789abcdef"
     return f"{salt}${hmac.new(salt.encode(), password.encode(), hashlib.sha256).hexdigest()}"
+
+
+@pytest.fixture(scope="module")
+def owner(strict_node: RegtestNode) -> Owner:
+    return Owner(strict_node)
 
 
 Change = Callable[[RunningService], object]
@@ -128,9 +134,9 @@ def refused(done: Ended, *words: str) -> None:
     ("mode", "change", "words"), [case[1:] for case in SETTINGS], ids=[case[0] for case in SETTINGS]
 )
 def test_a_wrong_setting(
-    mode: Mode, change: Change, words: list[str], strict_node: RegtestNode, make_till: MakeTill
+    mode: Mode, change: Change, words: list[str], strict_node: RegtestNode, make_till: MakeTill, owner: Owner
 ) -> None:
-    till = make_till(strict_node, mode=mode, zmq=False, start=False)
+    till = make_till(strict_node, mode=mode, zmq=False, start=False, owner=owner)
     change(till)
     till.write_config()
     before = set(till.folder.iterdir())
@@ -141,9 +147,9 @@ def test_a_wrong_setting(
 
 
 @pytest.fixture
-def till(strict_node: RegtestNode, make_till: MakeTill) -> RunningService:
+def till(strict_node: RegtestNode, make_till: MakeTill, owner: Owner) -> RunningService:
     """Right in everything; not started."""
-    return make_till(strict_node, zmq=False, start=False)
+    return make_till(strict_node, zmq=False, start=False, owner=owner)
 
 
 def serve(till: RunningService, **environ: str) -> Ended:

@@ -21,7 +21,7 @@ def service(node: RegtestNode, make_till: MakeTill, kind: tuple[str, str], late:
     return make_till(node, *kind, settings={"payments": {"timeout_minutes": 0.04, "late": late}})
 
 
-@pytest.fixture(scope="module", params=TWO_COMBINATIONS, ids="-".join)
+@pytest.fixture(scope="module", params=TWO_COMBINATIONS[:1], ids="-".join)
 def till(request: pytest.FixtureRequest, node: RegtestNode, make_till: MakeTill) -> Iterator[RunningService]:
     """Credits what comes late."""
     made = service(node, make_till, request.param, "credit")
@@ -29,7 +29,7 @@ def till(request: pytest.FixtureRequest, node: RegtestNode, make_till: MakeTill)
     made.stop()
 
 
-@pytest.fixture(scope="module", params=TWO_COMBINATIONS[:1], ids="-".join)
+@pytest.fixture(scope="module", params=TWO_COMBINATIONS[1:], ids="-".join)
 def strict_till(request: pytest.FixtureRequest, node: RegtestNode, make_till: MakeTill) -> Iterator[RunningService]:
     """Holds what comes late."""
     made = service(node, make_till, request.param, "hold")
