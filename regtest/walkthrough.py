@@ -8,10 +8,8 @@ wrong field.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,61 +18,28 @@ from pathlib import Path
 from typing import Any
 
 from regtest.child_process import ChildProcess
-from regtest.command_line import ROOT, clean_environment
+from regtest.command_line import clean_environment
 from regtest.expected_payment import A_MOMENT, new_payment, transaction, wrong_fields
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 from regtest.node_rpc import NodeError
+from regtest.person import LAUNCHER, Person, Wrong
 from regtest.postgres import PostgresServer
 
-LAUNCHER = str(ROOT / "nodetill")
 PACKAGE = {"id": "small", "name": "Small", "credits": 400, "price_sat": 40_000, "price_btc": "0.00040000"}
 ROW = "  {:<47} {:<10} {:>4} {:>9} {:>9} {:>8}  {}"
 
 
-class Wrong(Exception):
-    """Something is not as the contract says."""
-
-
-class Walk:
+class Walk(Person):
     """One database, one way to the owner, one purchase."""
 
     def __init__(self, node: RegtestNode, mode: str, database_url: str, folder: Path) -> None:
-        self.node, self.mode, self.database_url, self.folder = node, mode, database_url, folder
-        self.port, self.owner = free_port(), f"owner-{secrets.token_hex(3)}"
+        super().__init__(node, free_port(), folder)
+        self.mode, self.database_url, self.owner = mode, database_url, f"owner-{secrets.token_hex(3)}"
         self.config, self.log = folder / "nodetill.toml", folder / "service.log"
-        self.key = ""
         self.service: ChildProcess | None = None
         self.fields: dict[str, Any] = {}
         self.checked = 0
-
-    # ------------------------------------------------------------------ the tools of a person
-
-    def launcher(self, *words: str) -> str:
-        done = subprocess.run(
-            [LAUNCHER, *words], capture_output=True, text=True, timeout=300, check=False, env=clean_environment()
-        )
-        if done.returncode:
-            raise Wrong(f"./nodetill {' '.join(words[:2])} ended with code {done.returncode}: {done.stderr.strip()}")
-        return done.stdout
-
-    def curl(self, method: str, path: str, body: object = None, *, key: bool = True) -> tuple[int, str, str]:
-        """Status, content type and body."""
-        path = path if path.startswith("/") else f"/api/v1/bitcoin/{path}"
-        words = ["curl", "-sS", "-o", str(self.folder / "body"), "-w", "%{http_code} %{content_type}", "-X", method]
-        if key:
-            words += ["-H", f"Authorization: Bearer {self.key}"]
-        if body is not None:
-            words += ["-H", "Content-Type: application/json", "-d", json.dumps(body)]
-        words.append(f"http://127.0.0.1:{self.port}{path}")
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=_no_proxy())
-        if done.returncode:
-            return 0, "", done.stderr
-        status, _, kind = done.stdout.partition(" ")
-        return int(status), kind, (self.folder / "body").read_bytes().decode("utf-8", "replace")
-
-    def cli(self, *words: str) -> Any:
-        return self.node.cli(*words)
 
     # ------------------------------------------------------------------ comparing
 
@@ -256,10 +221,6 @@ def _depth(txid: str, vout: int, depth: int, height: int) -> dict[str, Any]:
 
 def _tail(path: Path) -> str:
     return "\n".join(path.read_text("utf-8", "replace").splitlines()[-8:]) if path.exists() else ""
-
-
-def _no_proxy() -> dict[str, str]:
-    return {**os.environ, "no_proxy": "127.0.0.1"}
 
 
 def main() -> int:
