@@ -219,6 +219,7 @@ def test_a_database_of_another_network(till: RunningService) -> None:
     till.stop()
     with sqlite3.connect(till.database_url.removeprefix("sqlite:///")) as database:
         database.execute("UPDATE till SET network = 'main'")
+    database.close()
     refused(serve(till), "node.network", "database.url", "main")
 
 

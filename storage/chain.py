@@ -52,7 +52,7 @@ def connect(tx: Tx, header: BlockHeader, mined: Sequence[IncomingTx], now: int) 
 def disconnect(tx: Tx, block: BlockId, parent_hash: str) -> None:
     """Step back from a stale block: flip its row, move the cursor to its parent.
 
-    Its payments are judged only when the tip is reached again (`evaluation.settle`): in most
+    Its payments are judged only when the tip is reached again (`ledger.settle`): in most
     reorganisations the same transactions are in the new branch. They are taken to be back in the
     mempool until the mempool pass says otherwise.
     """

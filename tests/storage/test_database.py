@@ -93,7 +93,8 @@ async def test_a_read_is_one_snapshot(notes: Database, database_url: str) -> Non
             if notes.engine_name == "postgres":
                 asyncio.run_coroutine_threadsafe(other.write(add, 7), loop).result(10)
             else:
-                other._writer._engine.connect().execute("INSERT INTO note VALUES (7, '')")  # type: ignore[union-attr]
+                with closing(other._writer._engine.connect()) as connection:  # type: ignore[union-attr]
+                    connection.execute("INSERT INTO note VALUES (7, '')")
             return first, numbers(tx)
 
         assert await notes.read(look_twice) == ([], [])
