@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from payments.facts import Facts, OutputFact, Resolution
-from payments.model import LatePolicy, OutPoint
-from payments.status import credits_for, is_late, settled
+from payments.facts import Facts, OutputFact
+from payments.model import OutPoint
+from payments.status import credits_for, held, settled
 
 
 class Unit(StrEnum):
@@ -75,20 +75,21 @@ def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]
     payment follow the sum of its booked satoshi, so each transfer carries the difference that its
     own output makes.
     """
-    booked = sum(o.value_sat for o in facts.outputs if o.booked)
+    aside = held(facts)
+    counted = sum(o.value_sat for o in facts.outputs if o.booked and o.outpoint not in aside)
     posted = facts.credits_posted
-    held = is_late(facts) and facts.terms.late is LatePolicy.HOLD and facts.resolution is not Resolution.CREDIT
     gone = [o for o in facts.outputs if o.booked and o.height is None]
     come = [o for o in facts.outputs if not o.booked and settled(o, facts.terms, tip_height)]
     due: list[Transfer] = []
     last: OutPoint | None = None
     for output in [*gone, *sorted(come, key=lambda o: (o.paid_at, o.outpoint))]:
-        booked += output.value_sat if output in come else -output.value_sat
-        target = 0 if held else credits_for(facts.terms, booked)
+        if output.outpoint not in aside:
+            counted += output.value_sat if output in come else -output.value_sat
+        target = credits_for(facts.terms, counted)
         kind = TransferKind.DEPOSIT if output in come else TransferKind.REVERSAL
         due.append(_transfer(kind, output, facts.watch_only, target - posted, user_id))
         posted, last = target, output.outpoint
-    target = 0 if held else credits_for(facts.terms, booked)
+    target = credits_for(facts.terms, counted)
     if target != posted:
         named = last or max(o.outpoint for o in facts.outputs if o.booked)
         due.append(Transfer(TransferKind.ADJUSTMENT, named, target - posted, _credit_lines(target - posted, user_id)))

@@ -72,14 +72,19 @@ def settled(output: OutputFact, terms: Terms, tip_height: int) -> bool:
 
 
 def is_late(facts: Facts) -> bool:
-    """Whether the amount was complete (or, while it is not, any part of it came) only after the window."""
-    expires_at, total = facts.terms.expires_at, 0
-    ordered = facts.in_payers_order()
-    for output in ordered:
-        total += output.value_sat
-        if total >= facts.terms.needed_sat:
-            return output.paid_at > expires_at
-    return any(output.paid_at > expires_at for output in ordered)
+    """Whether any part of what came was paid only after the window."""
+    return any(output.paid_at > facts.terms.expires_at for output in facts.in_payers_order())
+
+
+def held(facts: Facts) -> frozenset[OutPoint]:
+    """Outputs that give no credit until the operator says so: paid after the window, under `late = hold`.
+
+    The window is a promise about the price, so coins that come later never buy at it, not even on
+    top of a payment that was complete in time.
+    """
+    if facts.terms.late is not LatePolicy.HOLD or facts.resolution is Resolution.CREDIT:
+        return frozenset()
+    return frozenset(o.outpoint for o in facts.in_payers_order() if o.paid_at > facts.terms.expires_at)
 
 
 def state_of(facts: Facts, tip_height: int) -> PaymentState:
@@ -87,18 +92,18 @@ def state_of(facts: Facts, tip_height: int) -> PaymentState:
     terms = facts.terms
     live = [o for o in facts.outputs if o.live]
     received = sum(o.value_sat for o in live)
-    confirmed = sum(o.value_sat for o in live if settled(o, terms, tip_height))
+    deep = [o for o in live if settled(o, terms, tip_height)]
+    confirmed = sum(o.value_sat for o in deep)
+    aside = held(facts)
+    credits_due = credits_for(terms, sum(o.value_sat for o in deep if o.outpoint not in aside))
     full, final = received >= terms.needed_sat, confirmed >= terms.needed_sat
-    late = is_late(facts)
-    held = late and terms.late is LatePolicy.HOLD and facts.resolution is not Resolution.CREDIT
-    credits_due = 0 if held else credits_for(terms, confirmed)
     cover = covering(facts, tip_height)
     confirmations = min((o.depth(tip_height) for o in cover), default=0)
     reason: str | None = None
-    if final and held:
-        status, reason = Status.FAILED, "late"
+    if credits_due > 0:
+        status = _paid_status(facts)
     elif final:
-        status = _paid_status(facts, credits_due)
+        status, reason = Status.FAILED, "late"
     elif facts.ever_credited:
         status, reason = Status.FAILED, "reversed"
     elif full:
@@ -108,7 +113,7 @@ def state_of(facts: Facts, tip_height: int) -> PaymentState:
     first = min(cover or facts.in_payers_order(), key=lambda o: o.first_seen, default=None)
     return PaymentState(
         status=status,
-        flags=_flags(facts, received, late),
+        flags=_flags(facts, received),
         received_sat=received,
         confirmed_sat=confirmed,
         remaining_sat=0 if full else terms.amount_sat - received,
@@ -120,20 +125,24 @@ def state_of(facts: Facts, tip_height: int) -> PaymentState:
     )
 
 
-def _paid_status(facts: Facts, credits_due: int) -> Status:
-    """The amount is final. Confirmed means that the credits are on the account, so the ledger decides."""
-    if facts.credits_posted <= 0 and credits_due > 0:
+def _paid_status(facts: Facts) -> Status:
+    """The amount is final. Confirmed means that the credits are on the account, so the ledger decides.
+
+    What comes on top of a forwarded payment (a stranger's dust is enough) does not undo that.
+    """
+    if facts.credits_posted <= 0:
         return Status.CONFIRMING
-    on_their_way = facts.watch_only or all(o.forwarded for o in facts.outputs if o.booked)
-    return Status.FORWARDED if on_their_way else Status.CONFIRMED
+    on_their_way = sum(o.value_sat for o in facts.outputs if o.booked and o.forwarded)
+    done = facts.watch_only or on_their_way >= facts.terms.needed_sat
+    return Status.FORWARDED if done else Status.CONFIRMED
 
 
-def _flags(facts: Facts, received: int, late: bool) -> tuple[Flag, ...]:
+def _flags(facts: Facts, received: int) -> tuple[Flag, ...]:
     terms = facts.terms
     found = {
         Flag.UNDERPAID: 0 < received < terms.needed_sat,
         Flag.OVERPAID: received > terms.amount_sat,
-        Flag.LATE: late,
+        Flag.LATE: is_late(facts),
         Flag.REPLACED: any(o.replaced_by is not None for o in facts.outputs),
         Flag.REORGED: any(o.was_disconnected for o in facts.outputs),
     }

@@ -21,7 +21,7 @@ from payments.ledger import (
     transfers_due,
 )
 from payments.model import ExcessPolicy, LatePolicy, OutPoint
-from payments.status import credits_for, is_late
+from payments.status import credits_for
 from tests.payments.given import IN_TIME, TIP, TOO_LATE, facts, gone, output, terms
 
 HOLD = terms(late=LatePolicy.HOLD)
@@ -208,6 +208,19 @@ def test_the_ledger_follows_any_history(
             assert_balanced(transfer)
         known = apply(known, due)
         assert transfers_due(known, "u1", TIP) == []
-        total = sum(o.value_sat for o in known.outputs if o.booked)
-        held = late is LatePolicy.HOLD and is_late(known) and resolution is not Resolution.CREDIT
-        assert known.credits_posted == (0 if held else credits_for(promise, total))
+        hold = late is LatePolicy.HOLD and resolution is not Resolution.CREDIT
+        counted = [o for o in known.outputs if o.booked and not (hold and o.paid_at > promise.expires_at)]
+        assert known.credits_posted == credits_for(promise, sum(o.value_sat for o in counted))
+
+
+def test_late_excess_is_no_option_at_the_old_price() -> None:
+    """Under `hold` a payment that was complete in time cannot be topped up at its price afterwards."""
+    paid = facts(
+        output("a", 40_000, depth=9, booked=True),
+        output("b", 4_000_000, depth=3, paid_at=TOO_LATE),
+        promise=HOLD,
+        credits_posted=400,
+        ever_credited=True,
+    )
+    (deposit,) = transfers_due(paid, "u1", TIP)
+    assert (deposit.kind, deposit.credits) == (TransferKind.DEPOSIT, 0)

@@ -116,10 +116,29 @@ WINDOW = [
         flags=(Flag.LATE,),
     ),
     case(
-        "excess that comes late does not make it late",
+        "excess that comes late is told, and changes nothing else",
         facts(output("a", 40_000), output("b", 5, paid_at=TOO_LATE)),
         CG,
-        flags=(Flag.OVERPAID,),
+        flags=(Flag.OVERPAID, Flag.LATE),
+    ),
+    case(
+        "excess that comes late is held, what came in time stays paid",
+        credited(
+            output("a", 40_000, depth=9, booked=True),
+            output("b", 4_000_000, depth=3, booked=True, paid_at=TOO_LATE),
+            promise=HOLD,
+        ),
+        F,
+        flags=(Flag.OVERPAID, Flag.LATE),
+    ),
+    case(
+        "a stranger's dust does not undo a forward",
+        credited(
+            output("a", 40_000, depth=9, booked=True, forwarded=True),
+            output("b", 600, depth=3, booked=True),
+            watch_only=False,
+        ),
+        F,
     ),
     case("late and held, unconfirmed", facts(output("a", 40_000, paid_at=TOO_LATE), promise=HOLD), CG),
     case(

@@ -10,10 +10,9 @@ import json
 from collections import defaultdict
 from itertools import pairwise
 
-from payments.facts import Resolution
 from payments.ledger import transfers_due
-from payments.model import LatePolicy, Status
-from payments.status import credits_for, is_late, state_of
+from payments.model import Status
+from payments.status import credits_for, held, state_of
 from storage.records import fresh_facts, state_in, tip_height
 from storage.tx import Tx
 
@@ -76,11 +75,10 @@ def _credits_follow_what_is_booked(tx: Tx) -> None:
     for row in tx.all("SELECT * FROM payment"):
         assert row["credits_posted"] == posted[row["number"]]
         facts = fresh_facts(tx, row)
-        booked = sum(o.value_sat for o in facts.outputs if o.booked)
-        held = is_late(facts) and facts.terms.late is LatePolicy.HOLD and facts.resolution is not Resolution.CREDIT
-        if row["booking_due"] or row["unsettled"] or held:
+        counted = sum(o.value_sat for o in facts.outputs if o.booked and o.outpoint not in held(facts))
+        if row["booking_due"] or row["unsettled"]:
             continue
-        assert row["credits_posted"] == credits_for(facts.terms, booked), row["number"]
+        assert row["credits_posted"] == credits_for(facts.terms, counted), row["number"]
 
 
 def _events_are_gapless_and_tell_the_status(tx: Tx) -> None:
