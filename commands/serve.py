@@ -18,7 +18,7 @@ from commands.log_output import set_up
 from commands.preflight import check_node, check_port
 from commands.service import Roles, run_service
 from config.settings import Settings
-from storage.errors import DatabaseUnusable
+from storage.errors import DatabaseUnusable, LeadershipLost
 
 log = logging.getLogger("nodetill")
 
@@ -52,7 +52,7 @@ async def _serve(settings: Settings, roles: Roles) -> int:
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     try:
         await run_service(settings, keychain, roles, stop)
-    except (DatabaseUnusable, CannotListen) as error:
+    except (DatabaseUnusable, LeadershipLost, CannotListen) as error:
         refuse(str(error))
     except Exception as error:
         if refused := _refusals(error):
@@ -66,7 +66,7 @@ def _refusals(error: Exception) -> list[str]:
     """Sentences of what only the operator can mend, when a group of errors holds nothing else."""
     if not isinstance(error, ExceptionGroup):
         return []
-    known, others = error.split((DatabaseUnusable, CannotListen))
+    known, others = error.split((DatabaseUnusable, LeadershipLost, CannotListen))
     return [] if known is None or others is not None else list(_sentences(known))
 
 

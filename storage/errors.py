@@ -21,3 +21,7 @@ class AlreadyThere(StorageError):
 
 class CursorMoved(StorageError):
     """The chain cursor is not where the caller thought: somebody else moved it. Read it again."""
+
+
+class LeadershipLost(StorageError):
+    """Another nodetill watches for this database now, and this one must not write any more."""

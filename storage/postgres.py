@@ -14,7 +14,7 @@ from functools import lru_cache
 import psycopg
 from psycopg.rows import DictRow, dict_row
 
-from storage.errors import AlreadyThere, DatabaseBusy, DatabaseUnusable, StorageError
+from storage.errors import AlreadyThere, DatabaseBusy, DatabaseUnusable, LeadershipLost, StorageError
 from storage.tx import Context, Row, Value
 
 _WRITER_LOCK = 0x6E6F6465  # "node"
@@ -144,10 +144,13 @@ class PostgresEngine:
             raise _translated(error) from error
 
     def take_leadership(self) -> None:
-        """One watcher per database: a session's advisory lock, freed by the server however we end."""
+        """One watcher per database: a session's advisory lock, freed by the server however we end.
+
+        All writes of the leader go through that one session. So whoever lost the lock cannot write:
+        with the session its connection is gone.
+        """
         connection = self.connect()
-        taken = connection.execute(f"SELECT pg_try_advisory_lock({_LEADER_LOCK}) AS taken".encode()).fetchone()
-        if taken is None or not taken["taken"]:
+        if not _took_leadership(connection):
             connection.close()
             raise DatabaseUnusable(
                 "database.url: another nodetill already watches for this database; "
@@ -155,7 +158,27 @@ class PostgresEngine:
             )
         self._leader = connection
 
+    def connect_writer(self) -> PgConnection:
+        """The leader's session, taken anew when it was cut. Raises `LeadershipLost` when somebody was faster."""
+        if self._leader is None:
+            return self.connect()
+        if not self.alive(self._leader):
+            connection = self.connect()
+            if not _took_leadership(connection):
+                connection.close()
+                raise LeadershipLost(
+                    "database.url: PostgreSQL was away, and another nodetill watches for this database since; "
+                    "this one stops."
+                )
+            self._leader = connection
+        return self._leader
+
     def release_leadership(self) -> None:
         if self._leader is not None:
             self._leader.close()
             self._leader = None
+
+
+def _took_leadership(connection: PgConnection) -> bool:
+    row = connection.execute(f"SELECT pg_try_advisory_lock({_LEADER_LOCK}) AS taken".encode()).fetchone()
+    return row is not None and bool(row["taken"])

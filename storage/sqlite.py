@@ -114,6 +114,9 @@ class SqliteEngine:
             "It must be a SQLite database in a folder that this user can write."
         )
 
+    def connect_writer(self) -> sqlite3.Connection:
+        return self.connect()
+
     def tx(self, connection: sqlite3.Connection) -> SqliteTx:
         return SqliteTx(connection, self.context)
 

@@ -28,6 +28,7 @@ class Engine(Protocol):
     reads_in_caller: bool
 
     def connect(self) -> Any: ...
+    def connect_writer(self) -> Any: ...
     def tx(self, connection: Any) -> Tx: ...
     def begin(self, connection: Any, *, write: bool) -> None: ...
     def commit(self, connection: Any) -> None: ...
@@ -98,7 +99,7 @@ class Writer:
 
     def _reconnect(self) -> Any:
         try:
-            return self._engine.connect()
+            return self._engine.connect_writer()
         except DatabaseUnusable as error:
             # It was usable when we started: a server that restarts, a disk that is not mounted yet.
             raise DatabaseBusy(str(error)) from error

@@ -16,7 +16,7 @@ import pytest
 
 from regtest.postgres import PostgresServer
 from storage.database import Database
-from storage.errors import DatabaseBusy, StorageError
+from storage.errors import DatabaseBusy, DatabaseUnusable, LeadershipLost, StorageError
 from storage.tx import Tx
 from tests.storage import invariants
 from tests.storage.small_shop import SmallShop
@@ -211,3 +211,21 @@ def _cut(url: str, name: str | None = None) -> None:
             " WHERE datname = coalesce(%s, current_database()) AND pid <> pg_backend_pid()",
             (name,),
         )
+
+
+async def test_a_leader_takes_its_place_again_or_stops(postgres_server: PostgresServer) -> None:
+    """The lock dies with its session: nobody writes as the leader who is not."""
+    url = postgres_server.create_database()
+    async with Database(url, leader=True) as first:
+        await first.write(lambda tx: tx.execute("CREATE TABLE note (id BIGINT, text TEXT)"))
+        _cut(url)
+        await first.write(add, 1)
+        with pytest.raises(DatabaseUnusable, match="another nodetill"):
+            async with Database(url, leader=True):
+                pass
+        _cut(url)
+        async with Database(url, leader=True) as second:
+            await second.write(add, 2)
+            with pytest.raises(LeadershipLost):
+                await first.write(add, 3)
+            assert await second.read(numbers) == [1, 2]
