@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
+
+if __name__ == "__main__":
+    # Loading takes a second, and Ctrl-C ends it without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
@@ -43,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refused(f"{wrong.format_message().rstrip('.')}; see {where} --help")
     except ClickException as wrong:
         return _refused(wrong.format_message())
+    except KeyboardInterrupt:
+        return 130
     except typer.Abort:
         return _refused("the input ended before everything was answered; nothing was written")
 
@@ -53,4 +60,5 @@ def _refused(sentence: str) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     raise SystemExit(main())

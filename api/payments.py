@@ -14,7 +14,7 @@ from api.caller import Caller, Scope
 from api.opening import Repeatable, open_payment, request_hash
 from api.problem import FieldError, Kind, Problem, invalid
 from api.query import cursor_for, cursor_of, limit_of, parameters, wrong_parameter
-from api.schema import AskStatus, CreatePayment, metadata_text
+from api.schema import AskStatus, CreatePayment, Nothing, metadata_text
 from api.shop import SHOP, Shop
 from payments.model import Status
 from payments.record import PaymentRecord
@@ -149,6 +149,8 @@ async def confirm_payment(request: web.Request) -> web.Response:
     """POST /confirm/{id}: ask the node now. Credits come from the watcher alone, once."""
     shop, caller = request.app[SHOP], await caller_of(request)
     caller.require_known()
+    if request.body_exists:
+        await read_model(request, Nothing)
     payment_id = request.match_info["payment_id"]
     record = await find_payment(shop, payment_id)
     if caller.user_id is None:

@@ -74,4 +74,4 @@ class SpendCredits(Body):
 
 
 class Nothing(Body):
-    """POST /confirm/{id}: no field at all."""
+    """POST /confirm/{id}: no body, or an object without fields."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from config.base import MAX_MONEY_SAT, Number, Section, Whole, milliseconds
 
@@ -71,6 +71,16 @@ class PaymentsSettings(Section):
         if len({tier.above_sat for tier in value}) != len(value):
             raise ValueError("names the same above_sat twice; keep one line for each")
         return tuple(sorted(value, key=lambda tier: tier.above_sat))
+
+    @model_validator(mode="after")
+    def _tiers_ask_for_more(self) -> Self:
+        for tier in self.tiers:
+            if tier.confirmations < self.confirmations_required:
+                raise ValueError(
+                    f"payments.tiers: more than {tier.above_sat} sat would need {tier.confirmations} confirmations, "
+                    f"fewer than payments.confirmations_required = {self.confirmations_required}; ask for more, or none"
+                )
+        return self
 
     @field_validator("timeout_minutes")
     @classmethod

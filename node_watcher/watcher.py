@@ -28,6 +28,7 @@ log = logging.getLogger("nodetill")
 _HEARTBEAT_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _LONG_PASS_SECONDS = 60.0
+_DEAF_SECONDS = 10.0
 # Their figures move all the time: they are said once.
 _PROGRESS = ("behind", "syncing")
 _STARTING = Reason("starting", "The watcher is starting.")
@@ -38,6 +39,10 @@ _DATABASE_TROUBLE = (DatabaseBusy, DatabaseUnusable)
 
 class Doorbell(Protocol):
     """ZMQ as the watcher sees it: how it is doing, for health and metrics."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether a node answers at every endpoint."""
 
     def snapshot(self) -> dict[str, Any]:
         """Plain values for the health report."""
@@ -175,8 +180,10 @@ class Watcher:
 
     async def _report_loop(self) -> None:
         """Passes may be an hour apart, or long: how we are is told all the same."""
+        deaf_since = time.monotonic()
         while True:
             await asyncio.sleep(self._heartbeat)
+            deaf_since = self._say_when_deaf(deaf_since)
             reasons = self._reasons
             if self._pass_since is not None and (took := time.monotonic() - self._pass_since) > _LONG_PASS_SECONDS:
                 reasons += (Reason("behind", f"The watcher has been looking at the node for {took:.0f} seconds."),)
@@ -184,6 +191,18 @@ class Watcher:
                 await self._report(reasons)
             except _DATABASE_TROUBLE as error:
                 log.debug("The watcher's report could not be written: %s", error)
+
+    def _say_when_deaf(self, since: float) -> float:
+        """Warn once when ZMQ has not been connected for a while; since when it is not (0: it was said)."""
+        if self.doorbell is None or self.doorbell.connected:
+            return time.monotonic()
+        if since and time.monotonic() - since > _DEAF_SECONDS:
+            log.warning(
+                "Nothing publishes at node.zmq_rawtx or node.zmq_hashblock: payments are seen by the timer only. "
+                "Compare both with the zmqpub lines of bitcoin.conf."
+            )
+            return 0.0
+        return since
 
     async def _witness_loop(self, witness: Witness) -> None:
         """Ask the second witness, never on the way of a payment: its wallet may have to rescan for hours."""

@@ -8,7 +8,7 @@ import logging
 from payments.model import IncomingTx, OutPoint
 from payments.tx import outpoint_key
 from storage.database import Database
-from storage.payments import scripts_after
+from storage.payments import ALL_SCRIPTS, scripts_after
 from storage.watched import prevouts_worth_watching
 
 log = logging.getLogger("nodetill")
@@ -31,7 +31,7 @@ class Watchlist:
 
     async def load(self) -> None:
         """Read everything from the database. A million scripts take a second or two."""
-        async for row in self._database.stream("SELECT number, script_pubkey FROM payment ORDER BY number"):
+        async for row in self._database.stream(ALL_SCRIPTS):
             self._newest = row["number"]
             self.scripts[bytes(row["script_pubkey"])] = self._newest
             if len(self.scripts) % _TOLD_EVERY == 0:

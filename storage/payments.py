@@ -146,6 +146,10 @@ def counts_by_status(tx: Tx) -> dict[str, int]:
     return {row["status"]: row["n"] for row in tx.all("SELECT status, count(*) AS n FROM payment GROUP BY status")}
 
 
+ALL_SCRIPTS = "SELECT number, script_pubkey FROM payment ORDER BY number"
+"""For `Database.stream`: every script that was ever handed out."""
+
+
 def scripts_after(tx: Tx, number: int, limit: int = 10_000) -> list[tuple[int, bytes]]:
     """`(number, script_pubkey)` of the payments created after that number, in order."""
     rows = tx.all(

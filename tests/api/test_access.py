@@ -117,3 +117,13 @@ async def test_a_revoked_key_is_401_at_once(till: Till) -> None:
 async def test_an_audience_is_not_looked_at(till: Till) -> None:
     headers = till.token("u1", aud="shop.example.org")
     assert (await till.client.get(f"{BASE}/payments", headers=headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"", 409), (b"{}", 409), (b'{"x": 1}', 422), (b"{bad", 400), (b"[]", 422)]
+)
+async def test_confirm_takes_no_field(till: Till, body: bytes, status: int) -> None:
+    payment_id = (await till.create("u1"))["payment_id"]
+    headers = {**till.token("u1"), "Content-Type": "application/json"}
+    response = await till.client.post(f"{BASE}/confirm/{payment_id}", data=body, headers=headers)
+    assert response.status == status

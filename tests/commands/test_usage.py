@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,3 +83,13 @@ def test_log_lines_are_lines() -> None:
     assert Plain().format(record).count("\n") == 0
     assert "\x1b" not in Plain().format(record)
     assert JsonLines().format(record).count("\n") == 0
+
+
+@pytest.mark.parametrize("after", [0.1, 0.4, 0.8])
+def test_ctrl_c_while_loading_says_nothing(after: float) -> None:
+    command = [sys.executable, str(ROOT / "main.py"), "keys", "list", "--config", "nowhere.toml"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(after)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=20)
+    assert "Traceback" not in said

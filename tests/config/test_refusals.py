@@ -73,6 +73,10 @@ IN_FILE = {
         MINIMAL + "[payments]\ntiers = [{above_sat = 1, confirmations = 0}]",
         ["payments.tiers number 1: confirmations must be at least 1"],
     ),
+    "tier of fewer blocks": (
+        MINIMAL + "[payments]\ntiers = [{above_sat = 10, confirmations = 2}]",
+        ["payments.tiers: more than 10 sat would need 2 confirmations", "payments.confirmations_required = 3"],
+    ),
     "tier key": (
         MINIMAL + "[payments]\ntiers = [{above_sat = 1, confirmations = 1, above = 2}]",
         ["above is not a setting; did you mean above_sat?"],
