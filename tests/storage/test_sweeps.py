@@ -149,7 +149,7 @@ async def test_excess_after_the_sweep_is_swept_by_another(shop: SmallShop) -> No
     await shop.database.write(sweeps.record_broadcast, "one", shop.now)
     await shop.mine(paying("more", (payment, 7_000)), blocks=3)
     await shop.at_tip()
-    assert await shop.status(payment.number) is Status.CONFIRMED
+    assert await shop.status(payment.number) is Status.FORWARDED, "more coins do not undo a forward"
     coins = (await due(shop))[payment.number]
     assert [c.outpoint.txid for c in coins] == ["more"]
     await store(shop, "two", coins)
