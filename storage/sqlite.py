@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import IO
@@ -21,6 +22,7 @@ _PRAGMAS = (
     "PRAGMA synchronous = FULL",
     "PRAGMA foreign_keys = ON",
 )
+_OPEN_WAIT_S, _OPEN_PAUSE_S = 5.0, 0.02
 _BUSY_CODES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNIQUE_CODES = {sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY}
 
@@ -34,6 +36,24 @@ def _translated(error: sqlite3.Error) -> StorageError:
     if code & 0xFF in _BUSY_CODES:
         return DatabaseBusy(f"SQLite is held by another process: {error}")
     return DatabaseUnusable(f"SQLite answers: {error}. See to database.url: its disk and its permissions.")
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Set the pragmas, again if need be.
+
+    Two that change a new file to WAL at once would wait for each other; SQLite then tells one of them
+    "locked" at once, without its busy timeout (sqlite3_busy_handler: "to avoid a deadlock").
+    """
+    until = time.monotonic() + _OPEN_WAIT_S
+    while True:
+        try:
+            for pragma in _PRAGMAS:
+                connection.execute(pragma)
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF not in _BUSY_CODES or time.monotonic() > until:
+                raise
+            time.sleep(_OPEN_PAUSE_S)
 
 
 class SqliteTx:
@@ -94,8 +114,7 @@ class SqliteEngine:
                 self.path, isolation_level=None, check_same_thread=False, cached_statements=512
             )
             connection.row_factory = sqlite3.Row
-            for pragma in _PRAGMAS:
-                connection.execute(pragma)
+            _prepare(connection)
         except sqlite3.Error as error:
             if connection is not None:
                 connection.close()

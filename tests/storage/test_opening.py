@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from regtest.postgres import PostgresServer
-from storage.database import Database
+from storage.database import Database, engine_for
 from storage.errors import DatabaseUnusable
-from storage.tx import Tx
+from storage.tx import Context, Tx
 
 HOLD_PLACE = """
 import asyncio, sys
-from storage.database import Database
+from storage.database import Database, engine_for
 async def main():
     async with Database(sys.argv[1], leader=True):
         print("mine", flush=True)
@@ -179,3 +180,12 @@ async def test_a_database_without_an_encoding_gives_text(postgres_server: Postgr
 
         assert await database.read(name_of) == "initial"
         assert [row["name"] async for row in database.stream(sql)] == ["initial"]
+
+
+def test_two_that_open_a_new_file_at_once(tmp_path: Path) -> None:
+    """Both change it to WAL, and SQLite tells one of them "locked" without its busy timeout, one time in twenty."""
+    with ThreadPoolExecutor(2) as threads:
+        for number in range(100):
+            engine = engine_for(f"sqlite:///{tmp_path}/till{number}.db", Context())
+            for opened in [threads.submit(engine.connect) for _ in range(2)]:
+                opened.result().close()
