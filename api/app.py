@@ -6,7 +6,7 @@ from aiohttp import web
 
 from api import credits, demo, events, health, metrics, packages, pages, payments, qr_codes
 from api.body import MAX_BODY
-from api.changes import CHANGES, Changes, hear_commits, stop_listening
+from api.changes import CHANGES, Changes, stop_listening
 from api.headers import secure
 from api.problem import problems
 from api.shop import SHOP, Shop
@@ -15,13 +15,12 @@ BASE = "/api/v1/bitcoin"
 
 
 def make_app(shop: Shop) -> web.Application:
-    """The service's HTTP side. Serve it with `api.server.serving`."""
+    """The service's HTTP side. Serve it with `api.server.serving`, and run `app[CHANGES].follow` beside it."""
     app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
     app[SHOP] = shop
     app[CHANGES] = Changes()
     app[payments.RUNNING] = set()
     app.on_response_prepare.append(secure)
-    app.cleanup_ctx.append(hear_commits)
     app.on_shutdown.append(stop_listening)
     payment = BASE + "/payments/{payment_id}"
     user = BASE + "/users/{user_id}/credits"

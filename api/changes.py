@@ -1,58 +1,99 @@
-"""Wakes everybody who waits for a change of the database."""
+"""Tells each open stream when its own payment changed, and nobody else."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
 
-from api.shop import SHOP
+from storage.database import Database
+from storage.errors import DatabaseBusy, DatabaseUnusable
+from storage.events import changed_after, newest_event
 
 POLL_SECONDS = 1.0
-"""A commit of this process wakes at once; one of another process is found by looking."""
+"""A commit of this process is noticed at once; one of another process by looking."""
 
 
 class Changes:
-    """A bell that rings at each commit, and for the last time when the service stops."""
+    """Who waits for which payment. Run `follow()` in a TaskGroup beside the server."""
 
     def __init__(self) -> None:
-        self._bell = asyncio.Event()
+        self._waiting: dict[int, set[asyncio.Event]] = {}
+        self._told_up_to: int | None = None
         self.closed = False
-        self.listeners = 0
 
-    def bell(self) -> asyncio.Event:
-        """Take it *before* looking at the database: what happens in between rings it."""
-        return self._bell
+    @property
+    def listeners(self) -> int:
+        return sum(map(len, self._waiting.values()))
 
-    def ring(self) -> None:
-        bell, self._bell = self._bell, asyncio.Event()
-        bell.set()
+    @contextmanager
+    def listening(self, number: int) -> Iterator[asyncio.Event]:
+        """An event that is set whenever the payment with this number may have changed.
+
+        Clear it *before* looking at the database: what happens in between sets it again.
+        """
+        changed = asyncio.Event()
+        self._waiting.setdefault(number, set()).add(changed)
+        try:
+            yield changed
+        finally:
+            self._waiting[number].discard(changed)
+            if not self._waiting[number]:
+                del self._waiting[number]
+
+    async def follow(self, database: Database) -> None:
+        """Read the feed of events after each commit, once for all streams, until cancelled."""
+        committed = asyncio.Event()
+        stop = database.on_commit(committed.set)
+        try:
+            while True:
+                committed.clear()
+                try:
+                    await self._look(database)
+                except (DatabaseBusy, DatabaseUnusable):
+                    self._told_up_to = None  # we look again, and tell everybody
+                await wait(committed, POLL_SECONDS)
+        finally:
+            stop()
+
+    async def _look(self, database: Database) -> None:
+        if not self._waiting:
+            self._told_up_to = None  # what happens while nobody listens need not be read
+            return
+        if self._told_up_to is None:
+            self._told_up_to = await database.read(newest_event)
+            self._tell_all()
+            return
+        for event, number in await database.read(changed_after, self._told_up_to):
+            self._told_up_to = event
+            if number is not None:
+                for changed in self._waiting.get(number, ()):
+                    changed.set()
+
+    def _tell_all(self) -> None:
+        for waiting in self._waiting.values():
+            for changed in waiting:
+                changed.set()
 
     def close(self) -> None:
+        """The service stops: streams end by themselves, so that nobody has to wait for them."""
         self.closed = True
-        self.ring()
+        self._tell_all()
 
 
 CHANGES: web.AppKey[Changes] = web.AppKey("changes", Changes)
 
 
-async def rung(bell: asyncio.Event) -> None:
-    """Returns at the next ring, or after the poll interval."""
+async def wait(event: asyncio.Event, seconds: float) -> None:
+    """Returns when the event is set, or after that many seconds."""
     try:
-        async with asyncio.timeout(POLL_SECONDS):
-            await bell.wait()
+        async with asyncio.timeout(seconds):
+            await event.wait()
     except TimeoutError:
         pass
 
 
-async def hear_commits(app: web.Application) -> AsyncIterator[None]:
-    """Ties the bell to the database for as long as the application runs."""
-    stop = app[SHOP].database.on_commit(app[CHANGES].ring)
-    yield
-    stop()
-
-
 async def stop_listening(app: web.Application) -> None:
-    """At shutdown open streams end by themselves, so that nobody has to wait for them."""
     app[CHANGES].close()

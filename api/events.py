@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from aiohttp import web
@@ -11,7 +10,7 @@ from aiohttp import web
 from api.answer import answer
 from api.auth import caller_of
 from api.caller import Scope
-from api.changes import CHANGES, rung
+from api.changes import CHANGES, wait
 from api.payments import find_payment
 from api.problem import Kind, Problem
 from api.query import limit_of, parameters, whole
@@ -59,25 +58,20 @@ async def payment_events(request: web.Request) -> web.StreamResponse:
         # nginx would hold events back in its buffer.
         headers={"Content-Type": "text/event-stream", "X-Accel-Buffering": "no"}
     )
-    changes.listeners += 1
     try:
         await stream.prepare(request)
         await stream.write(f"retry: {RETRY_MS}\n\n".encode())
-        quiet_since = time.monotonic()
-        while not changes.closed:
-            bell = changes.bell()
-            record = await find_payment(shop, payment_id)
-            if str(record.sequence) != told:
-                told = str(record.sequence)
-                shown = json.dumps(payers_view(record, shop.public_url))
-                await stream.write(f"id: {told}\ndata: {shown}\n\n".encode())
-                quiet_since = time.monotonic()
-            elif time.monotonic() - quiet_since >= PING_SECONDS:
-                await stream.write(b": ping\n\n")
-                quiet_since = time.monotonic()
-            await rung(bell)
+        with changes.listening(record.number) as changed:
+            while not changes.closed:
+                changed.clear()
+                record = await find_payment(shop, payment_id)
+                if str(record.sequence) != told:
+                    told = str(record.sequence)
+                    shown = json.dumps(payers_view(record, shop.public_url))
+                    await stream.write(f"id: {told}\ndata: {shown}\n\n".encode())
+                else:
+                    await stream.write(b": ping\n\n")
+                await wait(changed, PING_SECONDS)
     except ConnectionResetError:
         pass  # the reader went away
-    finally:
-        changes.listeners -= 1
     return stream

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from api.app import make_app
+from api.changes import CHANGES
 from api.server import serving
 from api.shop import DemoNode, Offer, Shop
 from commands.keychain import Keychain
@@ -83,7 +84,9 @@ async def run_service(
             tasks.append(group.create_task(watcher.run(), name="watcher"))
         if roles.api:
             shop = _shop(settings, keychain, keychain_id, database, watcher, demo)
-            await stack.enter_async_context(serving(make_app(shop), settings.api.host, settings.api.port))
+            app = make_app(shop)
+            tasks.append(group.create_task(app[CHANGES].follow(database), name="changes"))
+            await stack.enter_async_context(serving(app, settings.api.host, settings.api.port))
             log.info("Serving on %s", context.public_url)
         on_ready(context.public_url)
         await stop.wait()

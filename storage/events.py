@@ -47,7 +47,13 @@ def events_after(tx: Tx, after: int, limit: int) -> list[Row]:
     )
 
 
-def last_event_of(tx: Tx, payment_id: str) -> int:
-    """Sequence number of the newest event of a payment; 0 when there is none."""
-    row = tx.one("SELECT sequence FROM payment WHERE id = :id", id=payment_id)
-    return 0 if row is None else int(row["sequence"])
+def newest_event(tx: Tx) -> int:
+    """Number of the newest event in the feed; 0 when there is none."""
+    row = tx.one("SELECT MAX(id) AS newest FROM event")
+    return 0 if row is None else int(row["newest"] or 0)
+
+
+def changed_after(tx: Tx, after: int) -> list[tuple[int, int | None]]:
+    """`(event, payment number or None)` of every event after `after`, in order."""
+    rows = tx.all("SELECT id, payment_number FROM event WHERE id > :after ORDER BY id", after=after)
+    return [(row["id"], row["payment_number"]) for row in rows]

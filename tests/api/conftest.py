@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from api.app import make_app
+from api.changes import CHANGES
 from api.shop import Offer, Shop
 from storage.database import Database
 from storage.tx import Context
@@ -23,7 +25,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def till(database: Database, aiohttp_client: ClientFactory) -> Till:
+async def till(database: Database, aiohttp_client: ClientFactory) -> AsyncIterator[Till]:
     """The application with a client, packages and an empty ledger."""
     keychain_id, descriptor = await set_up(database)
     holder: list[Till] = []
@@ -48,5 +50,9 @@ async def till(database: Database, aiohttp_client: ClientFactory) -> Till:
         user_token_secret=TOKEN_SECRET,
         check_now=check_now,
     )
-    holder.append(Till(database, await aiohttp_client(make_app(shop)), keychain_id))
-    return holder[0]
+    app = make_app(shop)
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(app[CHANGES].follow(database))
+        holder.append(Till(database, await aiohttp_client(app), keychain_id))
+        yield holder[0]
+        following.cancel()

@@ -92,6 +92,23 @@ async def test_the_stream_sees_what_another_process_writes(till: Till, database_
         assert (await next_event(stream))[1]["status"] == "confirming"
 
 
+async def test_nobody_is_woken_for_the_payment_of_another(till: Till) -> None:
+    """Thousands of pages may be open: one payment's change must not cost a look for each of them."""
+    first, second = await till.create("u1"), await till.create("u2")
+    changes = till.client.app[CHANGES]
+    with changes.listening(1) as of_first, changes.listening(2) as of_second, changes.listening(2) as again:
+        await till.create("u3")
+        await wait_for_async(of_first.is_set)  # from now on the feed is followed
+        for event in (of_first, of_second, again):
+            event.clear()
+        await till.pay(second["address"], 40_000)
+        await wait_for_async(lambda: of_second.is_set() and again.is_set())
+        assert not of_first.is_set()
+        await till.pay(first["address"], 40_000)
+        await wait_for_async(of_first.is_set)
+    assert changes.listeners == 0
+
+
 async def test_streams_end_with_their_readers_and_with_the_service(till: Till) -> None:
     payment = await till.create("u1")
     changes = till.client.app[CHANGES]

@@ -12,7 +12,7 @@ from payments.events import EventType
 from payments.view import payment_view
 from storage.database import Database
 from storage.errors import AlreadyThere
-from storage.events import append, events_after, last_event_of
+from storage.events import append, changed_after, events_after, newest_event
 from storage.tx import Context, Row, Tx
 from tests.storage.small_shop import FULL, START, SmallShop, paying
 
@@ -33,9 +33,11 @@ async def test_sequences_are_gapless_and_the_feed_is_in_order(shop: SmallShop) -
     rows = await shop.database.read(events_after, 0, 1000)
     assert [row["id"] for row in rows] == sorted(row["id"] for row in rows)
     assert len({row["uid"] for row in rows}) == len(rows)
-    newest = await shop.database.read(last_event_of, bought.id)
-    assert newest == (await shop.payment(bought.number)).sequence == 8
-    assert await shop.database.read(last_event_of, "nobody") == 0
+    assert (await shop.payment(bought.number)).sequence == 8
+    assert await shop.database.read(newest_event) == rows[-1]["id"]
+    changed = await shop.database.read(changed_after, rows[0]["id"])
+    assert [event for event, _ in changed] == [row["id"] for row in rows[1:]]
+    assert {number for _, number in changed} == {bought.number, other.number}
 
 
 async def test_an_event_shows_the_payment_as_it_was_then(shop: SmallShop) -> None:
@@ -45,6 +47,10 @@ async def test_an_event_shows_the_payment_as_it_was_then(shop: SmallShop) -> Non
     told = [json.loads(row["data"]) for row in rows]
     assert [t["status"] for t in told] == ["pending", "confirming", "confirming"]
     assert told[-1] == payment_view(await shop.payment(bought.number), "https://shop.example")
+
+
+async def test_before_the_first_event(shop: SmallShop) -> None:
+    assert await shop.database.read(newest_event) == 0
 
 
 async def test_reading_on(shop: SmallShop) -> None:
