@@ -29,7 +29,8 @@ from config.load import load
 from config.settings import Settings
 from node_watcher.seed import create as create_seed
 from regtest.bitcoind_source import BitcoindNotFound, find_bitcoind
-from regtest.node import NodeStartError, RegtestNode
+from regtest.child_server import DidNotStart
+from regtest.node import RegtestNode
 from storage.errors import DatabaseUnusable
 
 _OWNER = "owner"
@@ -132,7 +133,7 @@ def _run(port: int, no_browser: bool, interruptions: Interruptions) -> None:
         stack.callback(node.close)
         try:
             node.start()
-        except NodeStartError as error:
+        except DidNotStart as error:
             refuse(f"The private node does not start: {error}")
         with interruptions.let():
             node.fund()

@@ -120,15 +120,16 @@ class ChildProcess:
         self._guard.wait()
         _living.discard(self)
 
-    def last_words(self, lines: int = 5) -> str:
-        """The end of the log, for error messages."""
-        if not self.log_file.exists():
-            return ""
-        with self.log_file.open("rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - 8192))
-            text = log.read().decode("utf-8", "replace")
-        return "\n".join(text.strip().splitlines()[-lines:])
+
+def last_lines(log_file: Path, lines: int = 15) -> str:
+    """The end of a log, for error messages; empty when there is none."""
+    if not log_file.exists():
+        return ""
+    with log_file.open("rb") as log:
+        log.seek(0, os.SEEK_END)
+        log.seek(max(0, log.tell() - 8192))
+        text = log.read().decode("utf-8", "replace")
+    return "\n".join(text.strip().splitlines()[-lines:])
 
 
 @atexit.register

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Self
 
-from regtest.node_process import NodeProcess, NodeStartError
+from regtest.node_process import NodeProcess
 from regtest.node_rpc import NodeError
 
-__all__ = ["NodeError", "NodeStartError", "RegtestNode", "to_btc", "to_sat"]
+__all__ = ["NodeError", "RegtestNode", "to_btc", "to_sat"]
 
 SATOSHI = Decimal("0.00000001")
 PAYER = "payer"

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import signal
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from regtest.bitcoind_source import BitcoindPrograms, find_bitcoind
 from regtest.child_process import ChildProcess
+from regtest.child_server import ChildServer
 from regtest.free_ports import free_port
 from regtest.node_rpc import NodeError, NodeRpc
 
 
-class NodeStartError(RuntimeError):
-    """bitcoind ended or stayed silent instead of starting; the end of its log is in the message."""
+class NodeProcess(NodeRpc, ChildServer):
+    """One bitcoind with its own datadir and ports."""
 
-
-class NodeProcess(NodeRpc):
-    """One bitcoind with its own datadir and ports; both stay the same over stop and start."""
+    called = "bitcoind"
 
     def __init__(
         self,
@@ -39,15 +34,14 @@ class NodeProcess(NodeRpc):
         `p2p` listens for other nodes (see `connect`); `zmq=False` is a node without notifications.
         """
         self.programs = programs or find_bitcoind()
-        self._temporary = datadir is None
-        self.datadir = datadir or Path(tempfile.mkdtemp(prefix="nodetill-node-"))
-        self.datadir.mkdir(parents=True, exist_ok=True)
-        super().__init__(self.programs.bitcoin_cli, self.datadir, free_port())
+        folder = datadir or Path(tempfile.mkdtemp(prefix="nodetill-node-"))
+        folder.mkdir(parents=True, exist_ok=True)
+        ChildServer.__init__(self, folder, temporary=datadir is None)
+        NodeRpc.__init__(self, self.programs.bitcoin_cli, folder, free_port())
         self.p2p_port = free_port()
         self._zmq_ports = [free_port() for _ in range(3)] if zmq else []
         self._p2p = p2p
         self.extra_args = list(extra_args)
-        self._process: ChildProcess | None = None
 
     # ------------------------------------------------------------------ where it is
 
@@ -62,14 +56,6 @@ class NodeProcess(NodeRpc):
     @property
     def zmq_sequence(self) -> str:
         return f"tcp://127.0.0.1:{self._zmq_ports[2]}"
-
-    @property
-    def pid(self) -> int:
-        return self._alive().pid
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.running
 
     # ------------------------------------------------------------------ life and death
 
@@ -98,26 +84,11 @@ class NodeProcess(NodeRpc):
                 words += [f"-zmqpub{topic}={getattr(self, f'zmq_{topic}')}", f"-zmqpub{topic}hwm=10000"]
         return words + self.extra_args
 
-    def start(self, timeout: float = 60.0) -> Self:
-        """Start and wait until RPC answers. Raises `NodeStartError`."""
-        if self.running:
-            return self
-        orphan = self.datadir if self._temporary else None
+    def _spawn(self) -> ChildProcess:
         self.cookie_file.unlink(missing_ok=True)  # a killed node leaves one that no longer opens
-        self._process = ChildProcess(self.command(), log_file=self.datadir / "output.log", remove_on_orphan=orphan)
-        try:
-            self.wait("RPC", self._answers, timeout=timeout)
-        except TimeoutError as slow:
-            self.kill()
-            raise NodeStartError(str(slow)) from slow
-        return self
+        return ChildProcess(self.command(), log_file=self.log_file, remove_on_orphan=self.remove_on_orphan)
 
     def _answers(self) -> bool:
-        process = self._alive()
-        if not process.running:
-            code, words = process.exit_code, process.last_words()
-            process.kill()
-            raise NodeStartError(f"bitcoind ended with code {code}: {words}")
         try:
             self.rpc("getblockchaininfo")
         except NodeError as still_loading:
@@ -128,53 +99,9 @@ class NodeProcess(NodeRpc):
             return False
         return True
 
-    def stop(self) -> None:
-        """Shut down in order; the datadir stays."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-
-    def kill(self) -> None:
-        """`kill -9`; the datadir stays as it is."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-    def restart(self) -> Self:
-        self.stop()
-        return self.start()
-
     def suspend(self) -> None:
         """The node hangs: connections are accepted by the kernel, nothing is answered (SIGSTOP)."""
-        self._alive().send(signal.SIGSTOP)
+        self.process.send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        self._alive().send(signal.SIGCONT)
-
-    def close(self) -> None:
-        """Stop, and remove the datadir if it was a temporary one."""
-        self.stop()
-        if self._temporary:
-            shutil.rmtree(self.datadir, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _alive(self) -> ChildProcess:
-        if self._process is None:
-            raise RuntimeError("this node is not running: call start()")
-        return self._process
-
-    def wait(self, what: str, condition: Callable[[], object], *, timeout: float = 30.0) -> None:
-        """Ask `condition` every 20 ms until it is true. Raises `TimeoutError` naming `what`."""
-        end = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > end:
-                words = "" if self._process is None else self._process.last_words()
-                raise TimeoutError(f"waited {timeout:g} s for {what}; the node's last words: {words or '(none)'}")
-            time.sleep(0.02)
+        self.process.send(signal.SIGCONT)

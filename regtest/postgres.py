@@ -6,31 +6,26 @@ import itertools
 import os
 import pwd
 import secrets
-import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import psycopg
 from psycopg import sql
 
 from regtest.child_process import ChildProcess
+from regtest.child_server import ChildServer, DidNotStart
 from regtest.free_ports import free_port
 from regtest.postgres_source import Progress, find_postgres
 
 USER = "nodetill"
 
 
-class PostgresStartError(RuntimeError):
-    """initdb or the server failed; its last words are in the message."""
-
-
-class PostgresServer:
+class PostgresServer(ChildServer):
     """`with PostgresServer() as server: url = server.create_database()`."""
+
+    called = "PostgreSQL"
 
     def __init__(
         self, programs: Path | None = None, *, fsync: bool = True, progress: Progress = lambda _: None
@@ -42,9 +37,8 @@ class PostgresServer:
         # Somebody else on this machine must not get in by knowing the port.
         self._password = secrets.token_hex(16)
         self._numbers = itertools.count(1)
-        self._process: ChildProcess | None = None
         self._account = _unprivileged() if os.geteuid() == 0 else None
-        self.folder = Path(tempfile.mkdtemp(prefix="nodetill-postgres-"))
+        super().__init__(Path(tempfile.mkdtemp(prefix="nodetill-postgres-")), temporary=True)
         self._own(self.folder)
 
     @property
@@ -54,10 +48,8 @@ class PostgresServer:
     def url(self, database: str) -> str:
         return f"postgresql://{USER}:{self._password}@127.0.0.1:{self.port}/{database}"
 
-    def start(self, timeout: float = 60.0) -> Self:
-        """Make the cluster if there is none, start, wait until it answers. Raises `PostgresStartError`."""
-        if self._process is not None and self._process.running:
-            return self
+    def _spawn(self) -> ChildProcess:
+        """Makes the cluster if there is none."""
         if not self.data.exists():
             self._make_cluster()
         command = [str(self.programs / "postgres"), "-D", str(self.data), "-p", str(self.port)]
@@ -72,47 +64,23 @@ class PostgresServer:
         ):
             command += ["-c", setting]
         # SIGINT: PostgreSQL's fast shutdown, which does not wait for clients.
-        self._process = ChildProcess(
+        return ChildProcess(
             command,
-            log_file=self.folder / "output.log",
+            log_file=self.log_file,
             polite=signal.SIGINT,
-            remove_on_orphan=self.folder,
+            remove_on_orphan=self.remove_on_orphan,
             environment=_environment(),
             user=self._account.pw_uid if self._account else None,
             group=self._account.pw_gid if self._account else None,
             folder=self.folder,
         )
-        self._wait_until_it_answers(self._process, timeout)
-        return self
 
-    def stop(self) -> None:
-        """Fast shutdown; the data stay."""
-        if self._process is not None:
-            self._process.stop()
-            self._process = None
-
-    def kill(self) -> None:
-        """`kill -9` of the whole server; the data stay as they are."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-    def restart(self) -> Self:
-        self.stop()
-        return self.start()
-
-    def close(self) -> None:
-        """Stop and remove everything."""
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def create_database(self, name: str | None = None) -> str:
         """A new empty database; its `postgresql://` URL."""
@@ -154,25 +122,7 @@ class PostgresServer:
             extra_groups=[] if self._account else None,
         )
         if done.returncode:
-            raise PostgresStartError(f"initdb failed: {(done.stderr or done.stdout).strip()[-600:]}")
-
-    def _wait_until_it_answers(self, process: ChildProcess, timeout: float) -> None:
-        end = time.monotonic() + timeout
-        while True:
-            if not process.running:
-                self.kill()
-                raise PostgresStartError(f"PostgreSQL ended: {process.last_words()}")
-            try:
-                psycopg.connect(self.url("postgres"), connect_timeout=5).close()
-            except psycopg.OperationalError as not_yet:
-                if time.monotonic() > end:
-                    self.kill()
-                    raise PostgresStartError(
-                        f"PostgreSQL does not answer: {not_yet}; {process.last_words()}"
-                    ) from not_yet
-                time.sleep(0.05)
-            else:
-                return
+            raise DidNotStart(f"initdb failed: {(done.stderr or done.stdout).strip()[-600:]}")
 
     def _own(self, path: Path) -> None:
         if self._account is not None:
@@ -186,9 +136,7 @@ def _unprivileged() -> pwd.struct_passwd:
             return pwd.getpwnam(name)
         except KeyError:
             continue
-    raise PostgresStartError(
-        "PostgreSQL does not run as root and there is no account postgres or nobody: use a plain user"
-    )
+    raise DidNotStart("PostgreSQL does not run as root and there is no account postgres or nobody: use a plain user")
 
 
 def _environment() -> dict[str, str]:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
-import signal
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from node_watcher.seed import create as create_seed
 from regtest.child_process import ChildProcess
+from regtest.child_server import ChildServer
 from regtest.command_line import ROOT, clean_environment
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
@@ -23,17 +20,15 @@ from regtest.owner import Owner
 from regtest.service_client import BASE, SCOPES, ServiceClient
 from regtest.settings_file import Tables, toml_text
 
-__all__ = ["BASE", "SCOPES", "Mode", "RunningService", "ServiceEnded"]
+__all__ = ["BASE", "SCOPES", "Mode", "RunningService"]
 
 Mode = Literal["watch-only", "forwarding"]
 
 
-class ServiceEnded(RuntimeError):
-    """The service ended instead of answering; its exit code and last words are in the message."""
-
-
-class RunningService(ServiceClient):
+class RunningService(ServiceClient, ChildServer):
     """`with RunningService(node, database_url) as till: payment = till.create("small")`."""
+
+    called = "the service"
 
     def __init__(
         self,
@@ -51,17 +46,16 @@ class RunningService(ServiceClient):
         `node` must be running: its wallet for the owner is made here, unless one is given. An owner is
         for one service, or for services that never start. `zmq=False` names no endpoint.
         """
-        super().__init__(free_port(), database_url, secrets.token_hex(32))
+        ServiceClient.__init__(self, free_port(), database_url, secrets.token_hex(32))
+        home = folder or Path(tempfile.mkdtemp(prefix="nodetill-service-"))
+        ChildServer.__init__(self, home, temporary=folder is None)
         self.node, self.mode = node, mode
-        self._temporary = folder is None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="nodetill-service-"))
         self.owner = owner or Owner(node)
         self.forward_to: str | None = None
         self.config = self.folder / "nodetill.toml"
-        self.log_file = self.folder / "service.log"
         self.settings = self._settings(zmq, settings or {})
         self.write_config()
-        self._process: ChildProcess | None = None
+        self._door = "/readyz"
 
     def _settings(self, zmq: bool, more: Tables) -> dict[str, Any]:
         node: dict[str, Any] = {
@@ -99,84 +93,27 @@ class RunningService(ServiceClient):
 
     # ------------------------------------------------------------------ life and death
 
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.running
-
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise RuntimeError("the service is not running: call start()")
-        return self._process.pid
-
-    def launch(self) -> int:
-        """Start without waiting for anything; the process id."""
-        command = [sys.executable, str(ROOT / "main.py"), "serve", "--config", str(self.config)]
-        orphan = self.folder if self._temporary else None
-        self._process = ChildProcess(
-            command, log_file=self.log_file, environment=clean_environment(), folder=ROOT, remove_on_orphan=orphan
+    def _spawn(self) -> ChildProcess:
+        return ChildProcess(
+            [sys.executable, str(ROOT / "main.py"), "serve", "--config", str(self.config)],
+            log_file=self.log_file,
+            environment=clean_environment(),
+            folder=ROOT,
+            remove_on_orphan=self.remove_on_orphan,
         )
-        return self._process.pid
 
-    def start(self, *, ready: bool = True, timeout: float = 60.0) -> Self:
-        """Start, and wait until it is ready (or, `ready=False`, until it answers). Raises `ServiceEnded`."""
-        self.launch()
-        path = "/readyz" if ready else "/healthz"
-        self.wait(f"GET {path}", lambda: self._answers(path), timeout=timeout)
-        return self
+    def start(self, timeout: float = 60.0, *, ready: bool = True) -> Self:
+        """Start, and wait until it is ready (or, `ready=False`, until it answers). Raises `DidNotStart`."""
+        self._door = "/readyz" if ready else "/healthz"
+        return super().start(timeout)
 
-    def _answers(self, path: str) -> bool:
-        if not self.running:
-            code = self._process.exit_code if self._process else None
-            raise ServiceEnded(f"the service ended with code {code}:\n{self.log_tail()}")
+    def _answers(self) -> bool:
         try:
-            return self.ask("GET", path, key=None).status == 200
+            return self.ask("GET", self._door, key=None).status == 200
         except OSError:
             return False
 
-    @property
-    def exit_code(self) -> int | None:
-        """Negative: the signal that ended it. None while it runs, or when it was never started."""
-        return None if self._process is None else self._process.exit_code
-
-    def signal(self, what: signal.Signals) -> None:
-        """Send a signal; nothing happens when the service has ended."""
-        if self._process is not None:
-            self._process.send(what)
-
-    def stop(self) -> int | None:
-        """SIGTERM, and wait; the exit code."""
-        if self._process is None:
-            return None
-        process, self._process = self._process, None
-        process.stop()
-        return process.exit_code
-
-    def kill(self) -> None:
-        """`kill -9`."""
-        if self._process is not None:
-            self._process.kill()
-            self._process = None
-
-    def restart(self) -> Self:
-        self.stop()
-        return self.start()
-
-    def close(self) -> None:
-        """Stop, and remove the folder if it was a temporary one."""
-        self.stop()
-        if self._temporary:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    # ------------------------------------------------------------------ waiting and reading
+    # ------------------------------------------------------------------ reading
 
     def wait_payment(
         self, payment_id: str, is_there: Callable[[dict[str, Any]], object] | str, *, timeout: float = 30.0
@@ -190,17 +127,9 @@ class RunningService(ServiceClient):
 
         try:
             self.wait(f"payment {payment_id}", arrived, timeout=timeout)
-        except AssertionError as slow:
-            raise AssertionError(f"{slow}\nthe payment is {json.dumps(seen, indent=1)}") from None
+        except TimeoutError as slow:
+            raise TimeoutError(f"{slow}\nthe payment is {json.dumps(seen, indent=1)}") from None
         return seen
-
-    def wait(self, what: str, condition: Callable[[], object], *, timeout: float = 30.0) -> None:
-        """Ask every 30 ms until it is true. Raises `AssertionError` with the end of the log."""
-        end = time.monotonic() + timeout
-        while not condition():
-            if time.monotonic() > end:
-                raise AssertionError(f"waited {timeout:g} s for {what}; the log ends with\n{self.log_tail()}")
-            time.sleep(0.03)
 
     def wait_level(self, *, timeout: float = 30.0) -> None:
         """Until the service is ready and at the node's tip."""
@@ -229,7 +158,3 @@ class RunningService(ServiceClient):
     def log_says(self, text: str) -> int:
         """How many log messages hold `text`."""
         return sum(text in line["message"] for line in self.log())
-
-    def log_tail(self, lines: int = 15) -> str:
-        found = self.log_file.read_text("utf-8", "replace").splitlines() if self.log_file.exists() else []
-        return "\n".join(found[-lines:])

@@ -125,7 +125,7 @@ def kill_the_service(till: RunningService, customers: Customers) -> None:
             customers.act()
     finally:
         killer.join()
-    assert till.exit_code == -signal.SIGKILL, f"it ended by itself:\n{till.log_tail()}"
+    assert till.exit_code == -signal.SIGKILL, f"it ended by itself:\n{till.last_words()}"
     till.kill()
     for _ in range(customers.dice.randint(0, 3)):
         customers.act()

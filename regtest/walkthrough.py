@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from regtest.child_process import ChildProcess
+from regtest.child_process import ChildProcess, last_lines
 from regtest.command_line import clean_environment
 from regtest.expected_payment import A_MOMENT, new_payment, transaction, wrong_fields
 from regtest.free_ports import free_port
@@ -47,7 +47,7 @@ class Walk(Person):
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
-                raise Wrong(f"waited {seconds:g} s for {what}; the log ends with\n{_tail(self.log)}")
+                raise Wrong(f"waited {seconds:g} s for {what}; the log ends with\n{last_lines(self.log)}")
             time.sleep(0.1)
 
     def get(self, path: str) -> Any:
@@ -217,10 +217,6 @@ class Walk(Person):
 
 def _depth(txid: str, vout: int, depth: int, height: int) -> dict[str, Any]:
     return {"confirmations": depth, "transactions": [transaction(txid, vout, 40_000, depth, height)]}
-
-
-def _tail(path: Path) -> str:
-    return "\n".join(path.read_text("utf-8", "replace").splitlines()[-8:]) if path.exists() else ""
 
 
 def main() -> int:

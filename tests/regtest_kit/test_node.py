@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import zmq
 
-from regtest.node import NodeError, NodeStartError, RegtestNode, to_btc, to_sat
+from regtest.child_server import DidNotStart
+from regtest.node import NodeError, RegtestNode, to_btc, to_sat
 from tests.waiting import wait_for
 
 
@@ -112,7 +113,7 @@ def test_two_nodes_agree_after_a_split(make_node: Callable[..., RegtestNode]) ->
 
 
 def test_says_why_it_does_not_start(make_node: Callable[..., RegtestNode]) -> None:
-    with pytest.raises(NodeStartError, match="nosuchoption"):
+    with pytest.raises(DidNotStart, match="nosuchoption"):
         make_node(extra_args=["-nosuchoption=1"])
 
 
