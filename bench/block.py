@@ -14,7 +14,7 @@ from regtest.service import RunningService
 
 _PAID = 10
 # The node checks its whole mempool at each transaction otherwise: 20 times slower on regtest.
-_FAST_NODE = ("-checkmempool=0", "-checkblockindex=0")
+_FAST_NODE = ("-checkmempool=0", "-checkblockindex=0", "-blockmaxweight=3996000")
 
 
 async def block(folder: str, transactions: int, open_payments: int, progress: Progress) -> list[Figure]:
