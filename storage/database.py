@@ -142,3 +142,13 @@ class Database:
         async with aclosing(self._engine.stream(sql, values)) as rows:
             async for row in rows:
                 yield row
+
+    async def notices(self, channel: str, seconds: float) -> AsyncIterator[None]:
+        """Hints of other processes that the database passes on: look up what they may be about.
+
+        The first comes as soon as we listen, later ones at each ring and at the latest every `seconds`. It
+        ends where no other process can be (SQLite), and raises `DatabaseBusy` when the line is cut.
+        """
+        async with aclosing(self._engine.notices(channel, seconds)) as rings:
+            async for _ in rings:
+                yield

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import psycopg
 from psycopg.rows import DictRow, dict_row
+from psycopg.sql import SQL, Identifier
 
 from storage.errors import AlreadyThere, DatabaseBusy, DatabaseUnusable, LeadershipLost, StorageError
 from storage.tx import Context, Row, Value
@@ -140,6 +141,26 @@ class PostgresEngine:
                 await cursor.execute(_dialect(sql).encode(), values)
                 async for row in cursor:
                     yield row
+        except psycopg.Error as error:
+            raise _translated(error) from error
+
+    async def notices(self, channel: str, seconds: float) -> AsyncIterator[None]:
+        """Once when we listen, at each NOTIFY on `channel`, and at the latest every `seconds`."""
+        try:
+            # Who only listens does not learn by himself that the server's machine is gone: the kernel asks.
+            async with await psycopg.AsyncConnection.connect(
+                self.url,
+                autocommit=True,
+                connect_timeout=10,
+                keepalives_idle=10,
+                keepalives_interval=5,
+                keepalives_count=3,
+            ) as connection:
+                await connection.execute(SQL("LISTEN {}").format(Identifier(channel)))
+                while True:
+                    yield
+                    async for _ in connection.notifies(timeout=seconds, stop_after=1):
+                        pass  # what came together is one hint
         except psycopg.Error as error:
             raise _translated(error) from error
 

@@ -185,6 +185,11 @@ class SqliteEngine:
         except sqlite3.Error as error:
             raise _translated(error) from error
 
+    async def notices(self, channel: str, seconds: float) -> AsyncIterator[None]:
+        """None: SQLite serves one process, so there is nobody to ring."""
+        for _ in ():
+            yield
+
     def take_leadership(self) -> None:
         """One service per database: a lock on a file beside it, freed by the kernel however we end."""
         self._expect_folder()

@@ -10,6 +10,9 @@ CREATE TABLE till (
     complete_at INTEGER NOT NULL DEFAULT 0,
     health TEXT NOT NULL DEFAULT '{}',
     health_at INTEGER NOT NULL DEFAULT 0,
+    -- looks at the node: asked for by other processes, and done by the watcher
+    look_wanted INTEGER NOT NULL DEFAULT 0,
+    look_done INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL
 ) STRICT;
 
@@ -40,6 +43,7 @@ CREATE TABLE payment (
     tolerance_sat INTEGER NOT NULL CHECK (tolerance_sat >= 0),
     late TEXT NOT NULL,
     excess TEXT NOT NULL,
+    tiers TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     -- facts that are not outputs
