@@ -20,6 +20,15 @@ class Ended:
     out: str
     err: str
 
+    def refused(self, *words: str) -> None:
+        """Raise `AssertionError` unless it ended with code 2 and said all these words in one line, and no other."""
+        lines = [line for line in self.err.splitlines() if line.startswith("nodetill: ")]
+        short = self.code == 2 and self.out == "" and len(lines) == 1 and "Traceback" not in self.err
+        if not short or not all(word in lines[0] for word in words):
+            raise AssertionError(
+                f"expected exit code 2 and one line with {words}, got {self.code}: {self.out}{self.err}"
+            )
+
 
 def main(*words: str, environ: Mapping[str, str] | None = None, timeout: float = 60.0) -> Ended:
     """Run `main.py WORDS…` to its end, with no setting from our own environment."""

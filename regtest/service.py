@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 from node_watcher.seed import create as create_seed
 from regtest.child_process import ChildProcess
 from regtest.child_server import ChildServer
-from regtest.command_line import ROOT, clean_environment
+from regtest.command_line import ROOT, Ended, clean_environment, main
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 from regtest.owner import Owner
@@ -112,6 +112,10 @@ class RunningService(ServiceClient, ChildServer):
             return self.ask("GET", self._door, key=None).status == 200
         except OSError:
             return False
+
+    def serve(self, **environ: str) -> Ended:
+        """Run in the foreground to its end, which something wrong brings about at once."""
+        return main("serve", "--config", str(self.config), environ=environ)
 
     # ------------------------------------------------------------------ reading
 

@@ -6,16 +6,14 @@ import hashlib
 import hmac
 import os
 import socket
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
 from regtest.bitcoind_source import BitcoindPrograms
-from regtest.command_line import Ended, main
+from regtest.command_line import main
 from regtest.conftest import MakeTill
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
@@ -120,16 +118,6 @@ SETTINGS: list[tuple[str, Mode, Change, list[str]]] = [
 ]
 
 
-def refused(done: Ended, *words: str) -> None:
-    """Exit code 2, and one line that says all of it."""
-    assert done.code == 2, done.err
-    assert "Traceback" not in done.err + done.out
-    lines = [line for line in done.err.splitlines() if line.startswith("nodetill: ")]
-    assert len(lines) == 1, done.err
-    assert [word for word in words if word not in lines[0]] == [], lines[0]
-    assert done.out == ""
-
-
 @pytest.mark.parametrize(
     ("mode", "change", "words"), [case[1:] for case in SETTINGS], ids=[case[0] for case in SETTINGS]
 )
@@ -140,7 +128,7 @@ def test_a_wrong_setting(
     change(till)
     till.write_config()
     before = set(till.folder.iterdir())
-    refused(main("serve", "--config", str(till.config)), *words)
+    till.serve().refused(*words)
     assert set(till.folder.iterdir()) == before
     assert not Path(till.database_url.removeprefix("sqlite:///")).exists(), "nothing is written"
     assert till.settings["node"]["wallet"] not in strict_node.rpc("listwallets")
@@ -152,37 +140,33 @@ def till(strict_node: RegtestNode, make_till: MakeTill, owner: Owner) -> Running
     return make_till(strict_node, zmq=False, start=False, owner=owner)
 
 
-def serve(till: RunningService, **environ: str) -> Ended:
-    return main("serve", "--config", str(till.config), environ=environ)
-
-
 def written(till: RunningService) -> bool:
     return Path(till.database_url.removeprefix("sqlite:///")).exists()
 
 
 def test_malformed_toml(till: RunningService) -> None:
     till.config.write_text("[node]\nnetwork = regtest\n")
-    refused(serve(till), str(till.config), "line 2")
+    till.serve().refused(str(till.config), "line 2")
 
 
 def test_no_settings_file(till: RunningService) -> None:
     till.config.unlink()
-    refused(serve(till), str(till.config), "nodetill init", "--config")
+    till.serve().refused(str(till.config), "nodetill init", "--config")
 
 
 def test_a_misspelt_variable(till: RunningService) -> None:
-    done = serve(till, NODETILL_PAYMENTS__CONFIRMATION_REQUIRED="3")
-    refused(done, "NODETILL_PAYMENTS__CONFIRMATION_REQUIRED", "NODETILL_PAYMENTS__CONFIRMATIONS_REQUIRED")
+    done = till.serve(NODETILL_PAYMENTS__CONFIRMATION_REQUIRED="3")
+    done.refused("NODETILL_PAYMENTS__CONFIRMATION_REQUIRED", "NODETILL_PAYMENTS__CONFIRMATIONS_REQUIRED")
     assert not written(till)
 
 
 def test_a_wrong_value_in_a_variable(till: RunningService) -> None:
-    refused(serve(till, BITCOIN_CONFIRMATIONS_REQUIRED="many"), "BITCOIN_CONFIRMATIONS_REQUIRED")
+    till.serve(BITCOIN_CONFIRMATIONS_REQUIRED="many").refused("BITCOIN_CONFIRMATIONS_REQUIRED")
 
 
 def test_others_can_read_a_secret(till: RunningService) -> None:
     till.config.chmod(0o640)
-    refused(serve(till), str(till.config), "chmod 600")
+    till.serve().refused(str(till.config), "chmod 600")
     assert not written(till)
 
 
@@ -192,7 +176,7 @@ def test_a_taken_port(till: RunningService) -> None:
         taken.listen()
         till.settings["api"]["port"] = taken.getsockname()[1]
         till.write_config()
-        refused(serve(till), "api.port", str(till.settings["api"]["port"]))
+        till.serve().refused("api.port", str(till.settings["api"]["port"]))
     assert not written(till)
 
 
@@ -204,56 +188,7 @@ def test_a_folder_that_cannot_be_written(till: RunningService, tmp_path: Path) -
         closed = Path("/proc/nodetill")  # root may write anywhere but there
     till.settings["database"]["url"] = f"sqlite:///{closed / 'till.db'}"
     till.write_config()
-    refused(serve(till), "database.url", str(closed))
-
-
-def test_a_database_that_is_none(till: RunningService) -> None:
-    path = Path(till.database_url.removeprefix("sqlite:///"))
-    path.write_bytes(b"somebody's diary, no database\n" * 100)
-    refused(serve(till), "database.url", str(path))
-    assert path.read_bytes().startswith(b"somebody's diary")
-
-
-def test_a_database_of_another_network(till: RunningService) -> None:
-    till.start()
-    till.stop()
-    with sqlite3.connect(till.database_url.removeprefix("sqlite:///")) as database:
-        database.execute("UPDATE till SET network = 'main'")
-    database.close()
-    refused(serve(till), "node.network", "database.url", "main")
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def used_till(request: pytest.FixtureRequest, strict_node: RegtestNode, make_till: MakeTill) -> RunningService:
-    """Running on either database."""
-    return make_till(strict_node, request.param, zmq=False)
-
-
-def test_a_newer_schema(used_till: RunningService) -> None:
-    used_till.stop()
-    newer = "INSERT INTO migration (number, name) VALUES (999, 'from the future')"
-    if used_till.database_url.startswith("sqlite"):
-        with sqlite3.connect(used_till.database_url.removeprefix("sqlite:///")) as database:
-            database.execute(newer)
-        database.close()
-    else:
-        with psycopg.connect(used_till.database_url) as connection:
-            connection.execute(newer.encode())
-    refused(serve(used_till), "database.url", "999")
-
-
-def test_two_of_us_on_one_database(used_till: RunningService) -> None:
-    refused(serve(used_till, NODETILL_API__PORT=str(free_port())), "database.url", "another nodetill")
-    assert used_till.not_ready() == [], "the first one goes on"
-    payment = used_till.create("small", "undisturbed")
-    assert used_till.look(payment["payment_id"])["status"] == "pending"
-    used_till.kill()
-    used_till.start()  # what a killed one held is free at once
-
-
-def test_two_on_one_sqlite_roles(till: RunningService) -> None:
-    done = main("serve", "--role", "api", "--config", str(till.config))
-    refused(done, "--role api", "database.url", "postgresql://")
+    till.serve().refused("database.url", str(closed))
 
 
 def test_help_and_unknown_words_are_not_tracebacks() -> None:

@@ -8,98 +8,32 @@ wrong field.
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from regtest.child_process import ChildProcess, last_lines
+from regtest.checklist import ROW, Checklist
+from regtest.child_process import ChildProcess
 from regtest.command_line import clean_environment
 from regtest.expected_payment import A_MOMENT, new_payment, transaction, wrong_fields
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 from regtest.node_rpc import NodeError
-from regtest.person import LAUNCHER, Person, Wrong
+from regtest.person import LAUNCHER, Wrong
 from regtest.postgres import PostgresServer
 
 PACKAGE = {"id": "small", "name": "Small", "credits": 400, "price_sat": 40_000, "price_btc": "0.00040000"}
-ROW = "  {:<47} {:<10} {:>4} {:>9} {:>9} {:>8}  {}"
 
 
-class Walk(Person):
+class Walk(Checklist):
     """One database, one way to the owner, one purchase."""
 
     def __init__(self, node: RegtestNode, mode: str, database_url: str, folder: Path) -> None:
-        super().__init__(node, free_port(), folder)
-        self.mode, self.database_url, self.owner = mode, database_url, f"owner-{secrets.token_hex(3)}"
-        self.config, self.log = folder / "nodetill.toml", folder / "service.log"
+        super().__init__(node, mode, free_port(), folder)
+        self.database_url, self.config = database_url, folder / "nodetill.toml"
         self.service: ChildProcess | None = None
-        self.fields: dict[str, Any] = {}
-        self.checked = 0
-
-    # ------------------------------------------------------------------ comparing
-
-    def until(self, what: str, condition: Callable[[], bool], seconds: float = 60) -> None:
-        end = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > end:
-                raise Wrong(f"waited {seconds:g} s for {what}; the log ends with\n{last_lines(self.log)}")
-            time.sleep(0.1)
-
-    def get(self, path: str) -> Any:
-        status, _, text = self.curl("GET", path)
-        if status != 200:
-            raise Wrong(f"GET {path} answered {status}: {text}")
-        return json.loads(text)
-
-    def same(self, what: str, shown: Any, expected: Any) -> None:
-        if wrong := wrong_fields({what: shown}, {what: expected}):
-            raise Wrong("; ".join(wrong))
-        self.checked += 1
-
-    def step(self, title: str, **changes: Any) -> dict[str, Any]:
-        """Wait until the payment shows the step's status and depth, then compare every field of it."""
-        self.fields |= changes
-        path = f"payments/{self.fields['payment_id']}"
-        names = ("status", "confirmations", "credited")
-        shown: dict[str, Any] = {}
-
-        def there() -> bool:
-            shown.update(self.get(path))
-            return all(shown[name] == self.fields[name] for name in names)
-
-        try:
-            self.until(f"{[self.fields[name] for name in names]}", there, seconds=30)
-        except Wrong as slow:
-            raise Wrong(f"{title}: {'; '.join(wrong_fields(shown, self.fields))}; {slow}") from None
-        if self.mode == "forwarding" and shown["status"] == "forwarded" and "forwarding_tx_hash" not in changes:
-            self.fields["forwarding_tx_hash"] = self.until_swept(shown)
-        self.compare(title, shown)
-        return shown
-
-    def until_swept(self, shown: dict[str, Any]) -> str:
-        """The txid of the sweep, as the owner's own wallet tells it."""
-        told = [row["txid"] for row in self.cli(f"-rpcwallet={self.owner}", "listtransactions")]
-        if shown["forwarding_tx_hash"] not in told:
-            raise Wrong(f"forwarding_tx_hash is {shown['forwarding_tx_hash']}, the owner's wallet knows {told}")
-        return str(shown["forwarding_tx_hash"])
-
-    def compare(self, title: str, shown: dict[str, Any]) -> None:
-        if wrong := wrong_fields(shown, self.fields):
-            raise Wrong(f"{title}: " + "; ".join(wrong))
-        self.checked += len(self.fields)
-        figures = (shown["status"], f"{shown['confirmations']}/{shown['confirmations_required']}")
-        sums = (shown["received_sat"], shown["confirmed_sat"], shown["credited"])
-        print(ROW.format(title, *figures, *sums, f"{len(self.fields)} fields right"), flush=True)
-
-    def say(self, title: str, result: str) -> None:
-        print(f"  {title:<47} {result}", flush=True)
-
-    # ------------------------------------------------------------------ the way
 
     def set_up(self) -> None:
         self.cli("-named", "createwallet", f"wallet_name={self.owner}", "load_on_startup=true")
