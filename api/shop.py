@@ -56,6 +56,7 @@ class Offer:
             excess=self.excess,
             created_at=now,
             expires_at=now + self.window_ms,
+            tiers=tuple(tier for tier in self.tiers if tier[0] >= package.price_sat),
         )
 
 
@@ -65,7 +66,7 @@ def wall_clock_ms() -> int:
 
 
 async def nothing_to_ask() -> None:
-    """`check_now` where no watcher runs in this process."""
+    """`check_now` of a shop without a watcher: what the database knows is all there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,7 @@ class Shop:
     """Everything that handlers use.
 
     `keychain_id` and `derive` give new payments their address. `check_now` asks the watcher for a
-    pass at once and returns when it is done. `public_url` has no slash at its end.
+    pass at once and returns when it is done, or raises `TimeoutError`. `public_url` has no slash at its end.
     `stale_after_ms`: a watcher that has not reported for so long counts as dead.
     """
 
@@ -91,13 +92,17 @@ class Shop:
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     demo: DemoNode | None = None
 
-    async def check_soon(self) -> None:
-        """Ask for a pass and wait for it, but not for ever: a slow node must not hold up an answer."""
+    async def check_soon(self) -> bool:
+        """Ask for a pass and wait for it, but not for ever: a slow node must not hold up an answer.
+
+        False when it was not done in time: then what the database knows already is the answer.
+        """
         try:
             async with asyncio.timeout(CHECK_SECONDS):
                 await self.check_now()
         except TimeoutError:
-            pass  # what the database knows already is the answer
+            return False
+        return True
 
     def package(self, package_id: str) -> Package | None:
         return next((package for package in self.packages if package.id == package_id), None)

@@ -164,12 +164,6 @@ class PrivateNode:
         return text
 
 
-def sec_of_secret(secret: bytes) -> bytes:
-    """The compressed public key (33 bytes) of a private key (32 bytes)."""
-    sec: bytes = secp256k1.ec_pubkey_serialize(secp256k1.ec_pubkey_create(secret))
-    return sec
-
-
 def mnemonic_of(entropy: bytes) -> str:
     """The English BIP39 words of 16 bytes (12 words) or 32 bytes (24 words) of entropy."""
     words: str = bip39.mnemonic_from_bytes(entropy)

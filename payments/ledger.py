@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from payments.facts import Facts, OutputFact
 from payments.model import OutPoint
-from payments.status import credits_for, held, settled
+from payments.status import credits_due, held, settled
 
 
 class Unit(StrEnum):
@@ -75,21 +75,22 @@ def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]
     payment follow the sum of its booked satoshi, so each transfer carries the difference that its
     own output makes.
     """
-    aside = held(facts)
-    counted = sum(o.value_sat for o in facts.outputs if o.booked and o.outpoint not in aside)
-    posted = facts.credits_posted
+    aside, posted = held(facts), facts.credits_posted
+    counted = [o for o in facts.outputs if o.booked and o.outpoint not in aside]
     gone = [o for o in facts.outputs if o.booked and o.height is None]
     come = [o for o in facts.outputs if not o.booked and settled(o, facts.terms, tip_height)]
     due: list[Transfer] = []
     last: OutPoint | None = None
     for output in [*gone, *sorted(come, key=lambda o: (o.paid_at, o.outpoint))]:
-        if output.outpoint not in aside:
-            counted += output.value_sat if output in come else -output.value_sat
-        target = credits_for(facts.terms, counted)
+        if output in counted:
+            counted.remove(output)
+        elif output in come and output.outpoint not in aside:
+            counted.append(output)
+        target = credits_due(facts.terms, counted, posted, tip_height)
         kind = TransferKind.DEPOSIT if output in come else TransferKind.REVERSAL
         due.append(_transfer(kind, output, facts.watch_only, target - posted, user_id))
         posted, last = target, output.outpoint
-    target = credits_for(facts.terms, counted)
+    target = credits_due(facts.terms, counted, posted, tip_height)
     if target != posted:
         named = last or max(o.outpoint for o in facts.outputs if o.booked)
         due.append(Transfer(TransferKind.ADJUSTMENT, named, target - posted, _credit_lines(target - posted, user_id)))

@@ -81,7 +81,11 @@ class Package(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What was promised when the payment was created. It never changes afterwards."""
+    """What was promised when the payment was created. It never changes afterwards.
+
+    `tiers` are `(above_sat, confirmations)`, ascending: what is received above a sum must be that deep
+    before it gives credits. Only those above the price: the price's own is `confirmations_required`.
+    """
 
     amount_sat: int
     credits: int
@@ -91,6 +95,7 @@ class Terms:
     excess: ExcessPolicy
     created_at: int
     expires_at: int
+    tiers: tuple[tuple[int, int], ...] = ()
 
     @property
     def needed_sat(self) -> int:

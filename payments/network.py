@@ -14,7 +14,6 @@ class Network(NamedTuple):
     p2pkh_version: int
     p2sh_version: int
     xpub_version: bytes
-    xprv_version: bytes
     coin_type: int
     """BIP44 coin type: 0 on main, 1 on all test networks."""
 
@@ -25,15 +24,14 @@ class Network(NamedTuple):
 
 
 _TEST_XPUB: Final = bytes.fromhex("043587cf")
-_TEST_XPRV: Final = bytes.fromhex("04358394")
 
 NETWORKS: Final = {
     network.name: network
     for network in (
-        Network("main", "bc", 0x00, 0x05, bytes.fromhex("0488b21e"), bytes.fromhex("0488ade4"), 0),
-        Network("testnet4", "tb", 0x6F, 0xC4, _TEST_XPUB, _TEST_XPRV, 1),
-        Network("signet", "tb", 0x6F, 0xC4, _TEST_XPUB, _TEST_XPRV, 1),
-        Network("regtest", "bcrt", 0x6F, 0xC4, _TEST_XPUB, _TEST_XPRV, 1),
+        Network("main", "bc", 0x00, 0x05, bytes.fromhex("0488b21e"), 0),
+        Network("testnet4", "tb", 0x6F, 0xC4, _TEST_XPUB, 1),
+        Network("signet", "tb", 0x6F, 0xC4, _TEST_XPUB, 1),
+        Network("regtest", "bcrt", 0x6F, 0xC4, _TEST_XPUB, 1),
     )
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from payments.facts import Facts, OutputFact, Resolution
@@ -35,6 +36,21 @@ def credits_for(terms: Terms, sat: int) -> int:
     if sat <= terms.amount_sat or terms.excess is ExcessPolicy.KEEP:
         return terms.credits
     return terms.credits * sat // terms.amount_sat
+
+
+def credits_due(terms: Terms, outputs: Sequence[OutputFact], posted: int, tip_height: int) -> int:
+    """Credits that a payment should have for these final outputs, when it has `posted`.
+
+    A depth vouches for no more than the tier above it begins with: who pays a small price with a large
+    sum waits for what is on top as long as for a large price. What was given is not taken back for want
+    of depth, only when the coins themselves are gone.
+    """
+    total = sum(o.value_sat for o in outputs)
+    vouched = min(total, terms.tiers[0][0]) if terms.tiers else total
+    for number, (_, confirmations) in enumerate(terms.tiers, start=1):
+        deep = sum(o.value_sat for o in outputs if o.depth(tip_height) >= o.needs_depth(confirmations))
+        vouched = max(vouched, min(deep, terms.tiers[number][0]) if number < len(terms.tiers) else deep)
+    return max(credits_for(terms, vouched), min(posted, credits_for(terms, total)))
 
 
 def covering(facts: Facts, tip_height: int) -> tuple[OutputFact, ...]:
@@ -95,12 +111,12 @@ def state_of(facts: Facts, tip_height: int) -> PaymentState:
     deep = [o for o in live if settled(o, terms, tip_height)]
     confirmed = sum(o.value_sat for o in deep)
     aside = held(facts)
-    credits_due = credits_for(terms, sum(o.value_sat for o in deep if o.outpoint not in aside))
+    worth = credits_for(terms, sum(o.value_sat for o in deep if o.outpoint not in aside))
     full, final = received >= terms.needed_sat, confirmed >= terms.needed_sat
     cover = covering(facts, tip_height)
     confirmations = min((o.depth(tip_height) for o in cover), default=0)
     reason: str | None = None
-    if credits_due > 0:
+    if worth > 0:
         status = _paid_status(facts)
     elif final:
         status, reason = Status.FAILED, "late"
@@ -158,5 +174,12 @@ def _wake_height(
         o.height + o.needs_depth(facts.terms.confirmations_required) - 1
         for o in live
         if o.height is not None and not settled(o, facts.terms, tip_height)
+    ]
+    received = sum(o.value_sat for o in live)
+    crossings += [
+        o.height + o.needs_depth(confirmations) - 1
+        for above_sat, confirmations in facts.terms.tiers
+        for o in live
+        if received > above_sat and o.height is not None and o.depth(tip_height) < o.needs_depth(confirmations)
     ]
     return min(crossings, default=None)

@@ -77,11 +77,6 @@ def decode(raw: bytes) -> IncomingTx:
     return tx
 
 
-def txid_of(raw: bytes) -> str:
-    """The txid of one raw transaction, which leaves its witness out (BIP 141)."""
-    return decode(raw).txid
-
-
 def scan(
     raw: bytes,
     pos: int,

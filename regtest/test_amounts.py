@@ -209,3 +209,17 @@ def test_more_money_waits_for_more_blocks(easy_till: RunningService, node: Regte
     assert easy_till.look(payment["payment_id"])["status"] == "confirming"
     node.mine(1)
     assert paid_out(easy_till, payment)["credited"] == 1_100
+
+
+def test_what_is_on_top_waits_as_long_as_the_whole_sum(node: RegtestNode, make_till: MakeTill) -> None:
+    """Nobody gets the credits of a large payment at the depth of a small one by choosing the small package."""
+    till = make_till(node, settings={"payments": {"tiers": [{"above_sat": 90_000, "confirmations": 4}]}})
+    payment = till.create("small", "generous")
+    assert payment["confirmations_required"] == 3
+    node.pay(payment["address"], 100_000)
+    till.wait_payment(payment["payment_id"], "confirming")
+    node.mine(3)
+    assert paid_out(till, payment)["credited"] == 900
+    node.mine(1)
+    till.wait_payment(payment["payment_id"], lambda p: p["credited"] == 1_000)
+    assert till.balance("generous") == 1_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -80,9 +81,9 @@ def _insert(tx: Tx, new: PaymentRecord, keychain_id: int, script: bytes) -> int:
     row = tx.one(
         "INSERT INTO payment (id, user_id, package_id, metadata, keychain_id, address_index, address,"
         " script_pubkey, watch_only, amount_sat, credits, confirmations_required, tolerance_sat, late, excess,"
-        " created_at, expires_at, status, remaining_sat, sequence) VALUES (:id, :user_id, :package_id, :metadata,"
-        " :keychain, :index, :address, :script, :watch_only, :amount, :credits, :confirmations, :tolerance,"
-        " :late, :excess, :created_at, :expires_at, :status, :remaining, :sequence) RETURNING number",
+        " tiers, created_at, expires_at, status, remaining_sat, sequence) VALUES (:id, :user_id, :package_id,"
+        " :metadata, :keychain, :index, :address, :script, :watch_only, :amount, :credits, :confirmations, :tolerance,"
+        " :late, :excess, :tiers, :created_at, :expires_at, :status, :remaining, :sequence) RETURNING number",
         id=new.id,
         user_id=new.user_id,
         package_id=new.package_id,
@@ -98,6 +99,7 @@ def _insert(tx: Tx, new: PaymentRecord, keychain_id: int, script: bytes) -> int:
         tolerance=terms.tolerance_sat,
         late=terms.late.value,
         excess=terms.excess.value,
+        tiers=json.dumps(terms.tiers),
         created_at=terms.created_at,
         expires_at=terms.expires_at,
         status=new.state.status.value,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from payments.facts import Facts, OutputFact, Resolution
 from payments.model import ExcessPolicy, Flag, LatePolicy, OutPoint, Status, Terms
 from payments.record import PaymentRecord
@@ -83,6 +85,7 @@ def facts_of(row: Row, outputs: list[Row]) -> Facts:
             excess=ExcessPolicy(row["excess"]),
             created_at=row["created_at"],
             expires_at=row["expires_at"],
+            tiers=_tiers(row["tiers"]),
         ),
         outputs=tuple(_output(o) for o in outputs),
         window_closed=bool(row["window_closed"]),
@@ -91,6 +94,11 @@ def facts_of(row: Row, outputs: list[Row]) -> Facts:
         watch_only=bool(row["watch_only"]),
         resolution=Resolution(row["resolution"]) if row["resolution"] else None,
     )
+
+
+def _tiers(text: str) -> tuple[tuple[int, int], ...]:
+    """`[[above_sat, confirmations], …]`; most shops have none."""
+    return tuple((above, confirmations) for above, confirmations in json.loads(text)) if text != "[]" else ()
 
 
 def _output(row: Row) -> OutputFact:

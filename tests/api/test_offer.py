@@ -19,6 +19,7 @@ def test_dearer_packages_wait_longer(price_sat: int, confirmations: int) -> None
     terms = offer.terms(Package("p", "P", 7, price_sat), now=0)
     assert (terms.amount_sat, terms.credits) == (price_sat, 7)
     assert terms.confirmations_required == confirmations
+    assert terms.tiers == tuple(tier for tier in TIERS if tier[1] > confirmations)
 
 
 def test_the_promise_is_kept_with_the_payment() -> None:

@@ -20,8 +20,8 @@ from payments.ledger import (
     spend,
     transfers_due,
 )
-from payments.model import ExcessPolicy, LatePolicy, OutPoint
-from payments.status import credits_for
+from payments.model import ExcessPolicy, LatePolicy, OutPoint, Status
+from payments.status import credits_for, state_of
 from tests.payments.given import IN_TIME, TIP, TOO_LATE, facts, gone, output, terms
 
 HOLD = terms(late=LatePolicy.HOLD)
@@ -186,6 +186,7 @@ CHAINS = st.lists(OUTPUTS, max_size=6, unique_by=lambda o: o.outpoint)
     tolerance=st.sampled_from([0, 100]),
     resolution=st.none() | st.sampled_from(Resolution),
     watch_only=st.booleans(),
+    tiers=st.sampled_from([(), ((50_000, 4),), ((40_000, 4), (90_000, 5))]),
 )
 def test_the_ledger_follows_any_history(
     histories: list[list[OutputFact]],
@@ -194,9 +195,10 @@ def test_the_ledger_follows_any_history(
     tolerance: int,
     resolution: Resolution | None,
     watch_only: bool,
+    tiers: tuple[tuple[int, int], ...],
 ) -> None:
     """Whatever the chain does between two bookings: balanced, level after one round, idempotent."""
-    promise = terms(late=late, excess=excess, tolerance_sat=tolerance)
+    promise = terms(late=late, excess=excess, tolerance_sat=tolerance, tiers=tiers)
     known = facts(promise=promise, watch_only=watch_only)
     for chain in histories:
         booked = {o.outpoint: o for o in known.outputs if o.booked}
@@ -210,7 +212,50 @@ def test_the_ledger_follows_any_history(
         assert transfers_due(known, "u1", TIP) == []
         hold = late is LatePolicy.HOLD and resolution is not Resolution.CREDIT
         counted = [o for o in known.outputs if o.booked and not (hold and o.paid_at > promise.expires_at)]
-        assert known.credits_posted == credits_for(promise, sum(o.value_sat for o in counted))
+        full = credits_for(promise, sum(o.value_sat for o in counted))
+        if not tiers or all(o.depth(TIP) >= o.needs_depth(5) for o in counted):
+            assert known.credits_posted == full
+        else:
+            assert min(full, promise.credits) <= known.credits_posted <= full
+
+
+TIERED = terms(tiers=((90_000, 4), (200_000, 6)))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "credits"),
+    [
+        pytest.param([output("a", 90_000, depth=3)], 900, id="up to the first tier"),
+        pytest.param([output("a", 90_100, depth=3)], 900, id="a little above: what the depth vouches for"),
+        pytest.param([output("a", 90_100, depth=4)], 901, id="a little above, deep enough"),
+        pytest.param([output("a", 4_000_000, depth=4)], 2_000, id="far above: up to the second tier"),
+        pytest.param([output("a", 4_000_000, depth=6)], 40_000, id="far above, deep enough"),
+        pytest.param([output("a", 80_000, depth=6), output("b", 80_000, depth=3)], 900, id="a second payment, shallow"),
+        pytest.param([output("a", 80_000, depth=6), output("b", 80_000, depth=4)], 1_600, id="both deep"),
+        pytest.param([output("a", 4_000_000, depth=6, coinbase=True)], 0, id="a coinbase is not even mature"),
+    ],
+)
+def test_who_pays_a_small_price_with_a_large_sum_waits_for_what_is_on_top(
+    outputs: list[OutputFact], credits: int
+) -> None:
+    known = facts(*outputs, promise=TIERED)
+    assert sum(t.credits for t in transfers_due(known, "u1", TIP)) == credits
+
+
+def test_the_depth_of_a_tier_brings_the_rest() -> None:
+    shallow = facts(output("a", 100_000, depth=3), promise=TIERED)
+    assert state_of(shallow, TIP).wake_height == TIP + 1
+    known = apply(shallow, transfers_due(shallow, "u1", TIP))
+    assert (known.credits_posted, state_of(known, TIP).status) == (900, Status.FORWARDED)
+    assert state_of(known, TIP).wake_height == TIP + 1
+    (rest,) = transfers_due(known, "u1", TIP + 1)
+    assert (rest.kind, rest.credits) == (TransferKind.ADJUSTMENT, 100)
+    done = apply(known, [rest])
+    assert state_of(done, TIP + 1).wake_height is None
+    # A reorganisation that leaves the coins in, less deep, takes nothing back; one that takes them out does.
+    assert transfers_due(done, "u1", TIP - 1) == []
+    lost = replace(done, outputs=tuple(replace(o, height=None) for o in done.outputs))
+    assert [t.credits for t in transfers_due(lost, "u1", TIP)] == [-1_000]
 
 
 def test_late_excess_is_no_option_at_the_old_price() -> None:
