@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
-from typing import IO
 
 import aiosqlite
 
 from storage.errors import AlreadyThere, DatabaseBusy, DatabaseUnusable, StorageError
+from storage.lock_file import HeldByAnother, LockFile
 from storage.tx import Context, Row, Value
 
 # journal_mode comes after busy_timeout: the change to WAL may have to wait for another process.
@@ -95,7 +94,7 @@ class SqliteEngine:
     def __init__(self, path: Path, context: Context) -> None:
         self.path = path
         self.context = context
-        self._lock: IO[str] | None = None
+        self._place = LockFile(path.with_name(f"{path.name}.lock"))
 
     def connect(self) -> sqlite3.Connection:
         self._expect_folder()
@@ -194,25 +193,14 @@ class SqliteEngine:
         """One service per database: a lock on a file beside it, freed by the kernel however we end."""
         self._expect_folder()
         try:
-            lock = open(f"{self.path}.lock", "a+", encoding="ascii")  # noqa: SIM115 - held until release
-        except OSError as error:
-            raise self._cannot_be_opened(error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            holder = lock.read().strip()
-            lock.close()
+            self._place.take()
+        except HeldByAnother as error:
             raise DatabaseUnusable(
                 f"database.url: {self.path} is in use by another nodetill"
-                f"{f' (process {holder})' if holder else ''}; stop that one or name another database."
+                f"{f' (process {error})' if str(error) else ''}; stop that one or name another database."
             ) from error
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        self._lock = lock
+        except OSError as error:
+            raise self._cannot_be_opened(error) from error
 
     def release_leadership(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        self._place.release()

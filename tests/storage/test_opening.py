@@ -54,6 +54,7 @@ async def test_a_file_that_is_no_database(tmp_path: Path, leader: bool) -> None:
     sentence = await refusal(f"sqlite:///{tmp_path}/till.db", leader=leader)
     assert sentence.startswith("database.url:")
     assert "not a database" in sentence
+    assert [path.name for path in tmp_path.iterdir()] == ["till.db"]
 
 
 async def test_a_folder_where_sqlite_cannot_make_its_own_files(tmp_path: Path) -> None:
