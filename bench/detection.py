@@ -16,7 +16,7 @@ from bench.figures import Figure, Progress, spread
 from node_watcher.credentials import Credentials
 from node_watcher.rpc_http import HttpRpc
 from payments.address import script_pubkey
-from payments.tx import txid_of
+from payments.tx import decode
 from regtest.node import RegtestNode
 from regtest.service import BASE, RunningService
 
@@ -61,12 +61,12 @@ async def _one(session: aiohttp.ClientSession, rpc: HttpRpc, endpoint: str, url:
     sock = context.socket(zmq.SUB)
     sock.subscribe(b"rawtx")
     sock.connect(endpoint)
-    wanted = txid_of(bytes.fromhex(raw))
+    wanted = decode(bytes.fromhex(raw)).txid
 
     async def heard() -> float:
         while True:
             frames = await sock.recv_multipart()
-            if txid_of(frames[1]) == wanted:
+            if decode(frames[1]).txid == wanted:
                 return time.perf_counter()
 
     async def shown(stream: aiohttp.ClientResponse) -> float:

@@ -12,6 +12,7 @@ from commands.node_client import rpc_client
 from config.settings import Settings
 from node_watcher.gate import wrong_network
 from node_watcher.rpc import NodeForbids, NodeRefusesLogin, NodeUnavailable, Rpc, RpcError
+from payments.keys import SlowBackend, assert_fast_backend
 
 log = logging.getLogger("nodetill")
 
@@ -45,6 +46,14 @@ _WRONG_ARGUMENTS: dict[str, tuple[object, ...]] = {"getrawmempool": ("x",), "lis
 """Where a call without arguments would be work, one that the method refuses."""
 HWM_WANTED = 10_000
 _PATIENCE_SECONDS = 5.0
+
+
+def check_curve() -> None:
+    """Refuse to compute keys slowly, and with private ones in a time that tells something of them."""
+    try:
+        assert_fast_backend()
+    except SlowBackend as error:
+        refuse(str(error))
 
 
 async def check_node(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from api.server import CannotListen
 from commands.console import DEFAULT_CONFIG, ConfigOption, refuse, settings_from
 from commands.keychain import open_keychain
 from commands.log_output import set_up
-from commands.preflight import check_node, check_port
+from commands.preflight import check_curve, check_node, check_port
 from commands.service import Roles, run_service
 from config.settings import Settings
 from storage.errors import DatabaseUnusable, LeadershipLost
@@ -42,6 +42,7 @@ def serve(
 
 
 async def _serve(settings: Settings, roles: Roles) -> int:
+    check_curve()
     keychain = open_keychain(settings)
     if roles.api:
         check_port(settings)

@@ -61,10 +61,6 @@ class RegtestNode(NodeProcess):
             return False
         return True
 
-    def wait_for_transaction(self, txid: str, *, timeout: float = 30.0) -> None:
-        """Until `txid` is in this node's mempool."""
-        self.wait(f"transaction {txid}", lambda: self._in_mempool(txid), timeout=timeout)
-
     def wait_for_tip(self, block_hash: str, *, timeout: float = 30.0) -> None:
         """Until the best block is `block_hash`."""
         self.wait(f"block {block_hash}", lambda: self.tip == block_hash, timeout=timeout)
@@ -95,10 +91,6 @@ class RegtestNode(NodeProcess):
     def new_address(self, kind: str = "bech32") -> str:
         """A new address of the payer: `legacy`, `p2sh-segwit`, `bech32` or `bech32m`."""
         return str(self.rpc("getnewaddress", "", kind, wallet=PAYER))
-
-    def balance_sat(self) -> int:
-        """Confirmed, spendable satoshi of the payer."""
-        return to_sat(self.rpc("getbalance", wallet=PAYER))
 
     def pay(self, address: str, sat: int, **options: Any) -> str:
         """Send `sat` from the payer, replaceable by default; the txid.

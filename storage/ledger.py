@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from payments.events import EventType
-from payments.ledger import Account, AccountKind, Transfer, TransferKind, Unit, transfers_due
+from payments.ledger import Account, Transfer, TransferKind, transfers_due
 from payments.model import OutPoint, Status
 from payments.record import PaymentRecord
 from storage import evaluation
@@ -177,22 +177,3 @@ def _add(tx: Tx, account: Account, delta: int) -> int:
     )
     assert row is not None  # noqa: S101 - RETURNING always answers
     return int(row["balance"])
-
-
-def balance(tx: Tx, account: Account) -> int:
-    """Balance of an account; 0 for one that was never used."""
-    row = tx.one(
-        "SELECT balance FROM account WHERE kind = :kind AND unit = :unit AND owner = :owner",
-        kind=account.kind.value,
-        unit=account.unit.value,
-        owner=account.owner,
-    )
-    return int(row["balance"]) if row else 0
-
-
-def user_account(user_id: str) -> Account:
-    return Account(AccountKind.USER, Unit.CREDIT, user_id)
-
-
-def till_account() -> Account:
-    return Account(AccountKind.TILL, Unit.SAT)

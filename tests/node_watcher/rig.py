@@ -34,7 +34,8 @@ from payments.forward import ForwardRules
 from payments.model import BlockId, ExcessPolicy, LatePolicy, OutPoint, PaidOutput, Status, Terms
 from payments.record import PaymentRecord
 from regtest.node import RegtestNode
-from storage import chain, evaluation, ledger, payments, till
+from storage import chain, evaluation, payments, till
+from storage.credits import balance_of
 from storage.database import Database
 from storage.records import payment_by_number
 from tests.storage import invariants
@@ -171,7 +172,7 @@ class Rig:
         return (await self.payment(of)).state.status
 
     async def balance(self, user: str = "u1") -> int:
-        return await self.database.read(ledger.balance, ledger.user_account(user))
+        return await self.database.read(balance_of, user)
 
     async def events(self, of: PaymentRecord) -> list[str]:
         rows = await self.database.read(

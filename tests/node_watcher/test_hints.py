@@ -12,7 +12,7 @@ import zmq
 import zmq.asyncio
 
 from node_watcher.hints import Hint, Hints, HintsMisconfigured
-from payments.tx import txid_of
+from payments.tx import decode
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 from tests.waiting import wait_for_async
@@ -27,7 +27,7 @@ class Heard:
         self.hints = Hints(endpoints, self.raws.append, self.said.append, heartbeat=heartbeat)
 
     def txids(self) -> list[str]:
-        return [txid_of(raw) for raw in self.raws]
+        return [decode(raw).txid for raw in self.raws]
 
     async def connected(self, yes: bool = True) -> None:
         await wait_for_async(lambda: self.hints.connected == yes, what=f"connected to be {yes}")

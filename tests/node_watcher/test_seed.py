@@ -17,7 +17,7 @@ from node_watcher import seed as seeds
 from node_watcher.seed import Seed
 from payments.address import address_of
 from payments.descriptor import RangedDescriptor
-from payments.keys import check_mnemonic, hash160, mnemonic_of, sec_of_secret, seed_of
+from payments.keys import check_mnemonic, hash160, mnemonic_of, seed_of
 
 ABANDON = "abandon " * 11 + "about"
 PASSPHRASE = "correct horse battery staple"
@@ -88,7 +88,7 @@ def test_each_key_fits_its_address(file: Path, network: str) -> None:
     pkh = RangedDescriptor.parse(wallet.text.split("#")[0].replace("wpkh", "pkh"), network)
     assert ("/84h/0h/0h]xpub" if network == "main" else "/84h/1h/0h]tpub") in wallet.text
     for index in (0, 1, 1000):
-        sec = sec_of_secret(seed.private_key(network, index))
+        sec = PrivateKey(seed.private_key(network, index)).sec()
         assert wallet.script_pubkey(index) == b"\x00\x14" + hash160(sec)
         assert pkh.script_pubkey(index)[3:23] == hash160(sec)
     for index in (-1, 2**31):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from bit.transaction import deserialize
+from embit.ec import PrivateKey
 
 from node_watcher.seed import Seed
 from node_watcher.signer import (
@@ -23,7 +24,7 @@ from node_watcher.signer_bit import BitSigner, sign_native
 from node_watcher.signers import open_signer, unavailable_sentence
 from payments.address import script_pubkey
 from payments.descriptor import RangedDescriptor
-from payments.keys import sec_of_secret, seed_of
+from payments.keys import seed_of
 from payments.model import OutPoint
 from regtest.node import RegtestNode
 
@@ -79,7 +80,7 @@ def test_the_fee_is_exact_and_the_figures_are_measured() -> None:
     assert {entry.sequence for entry in tx.TxIn} == {b"\xfd\xff\xff\xff"}
     assert [entry.script_sig for entry in tx.TxIn] == [b""] * 3
     for entry, given in zip(tx.TxIn, inputs, strict=True):
-        assert entry.witness.endswith(sec_of_secret(SEED.private_key("regtest", given.key_index)))
+        assert entry.witness.endswith(PrivateKey(SEED.private_key("regtest", given.key_index)).sec())
         assert entry.txid[::-1].hex() == given.outpoint.txid
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -63,19 +61,6 @@ def parse(text: str) -> RangedDescriptor:
 
 def test_the_curve_is_computed_in_c() -> None:
     assert_fast_backend()
-
-
-def test_a_slow_curve_is_noticed() -> None:
-    """embit's own fallback, brought about by hiding its C binding from a fresh interpreter."""
-    script = (
-        "import sys; sys.modules['embit.util.ctypes_secp256k1'] = None\n"
-        "from payments.keys import SlowBackend, assert_fast_backend\n"
-        "try: assert_fast_backend()\n"
-        "except SlowBackend as error: print(error)"
-    )
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=ROOT_FOLDER, capture_output=True, text=True, check=False)
-    assert "no libsecp256k1 for this machine" in done.stdout, done.stderr
 
 
 def test_bip84_vector() -> None:

@@ -17,7 +17,6 @@ from payments.tx import (
     outpoint_key,
     outpoint_of,
     sha256d,
-    txid_of,
     wire_hash,
 )
 from regtest.node import NodeError, RegtestNode, to_sat
@@ -76,7 +75,7 @@ def assert_same(node: RegtestNode, raw: bytes) -> bool:
         return False
     txid, outputs, prevouts = expected
     tx = decode(raw)
-    assert tx.txid == txid == txid_of(raw)
+    assert tx.txid == txid
     assert [(out.vout, out.value_sat, out.script_pubkey.hex()) for out in tx.outputs] == outputs
     assert tx.coinbase == (prevouts == [None])
     if None not in prevouts:

@@ -91,7 +91,7 @@ async def test_a_read_is_one_snapshot(notes: Database, database_url: str) -> Non
 
         def look_twice(tx: Tx) -> tuple[list[int], list[int]]:
             first = numbers(tx)
-            if notes.engine_name == "postgres":
+            if database_url.startswith("postgres"):
                 asyncio.run_coroutine_threadsafe(other.write(add, 7), loop).result(10)
             else:
                 with closing(other._writer._engine.connect()) as connection:  # type: ignore[union-attr]

@@ -41,10 +41,6 @@ asyncio.run(main())
 """
 
 
-def sqlite_path(url: str) -> Path:
-    return Path(url.removeprefix("sqlite:///"))
-
-
 @pytest.fixture
 async def sqlite(tmp_path: Path) -> AsyncIterator[Database]:
     async with Database(f"sqlite:///{tmp_path / 'till.db'}") as opened:

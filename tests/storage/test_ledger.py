@@ -44,8 +44,7 @@ async def test_the_entries_of_a_deposit(shop: SmallShop) -> None:
         "issued:credit": -400,
         "user:credit": 400,
     }
-    assert await shop.database.read(ledger.balance, ledger.user_account("u1")) == 400
-    assert await shop.database.read(ledger.balance, ledger.till_account()) == 0
+    assert await shop.database.read(balance_of, "u1") == 400
 
 
 @pytest.mark.parametrize("table", ["transfer", "transfer_line"])
