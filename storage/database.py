@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
 from pathlib import Path
@@ -143,7 +143,7 @@ class Database:
             async for row in rows:
                 yield row
 
-    async def notices(self, channel: str, seconds: float) -> AsyncIterator[None]:
+    async def notices(self, channel: str, seconds: float) -> AsyncGenerator[None, None]:
         """Hints of other processes that the database passes on: look up what they may be about.
 
         The first comes as soon as we listen, later ones at each ring and at the latest every `seconds`. It

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from storage.tx import Tx
 
-CHANNEL = "nodetill_look"
+CHANNEL = "look_wanted"
 """Named in storage/migrations/0001_initial.postgres.sql, too."""
 
 
