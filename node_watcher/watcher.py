@@ -11,6 +11,7 @@ import logging
 import time
 from typing import Any, Protocol
 
+from node_watcher.askers import answer_askers
 from node_watcher.clock import now_ms
 from node_watcher.gate import Reason
 from node_watcher.look import Look, Looked
@@ -105,15 +106,20 @@ class Watcher:
         self._wanted.set()
 
     async def check_now(self, timeout: float = 10.0) -> None:
-        """Look at once and return when a pass that began after this call is done (or time is up)."""
-        target = self._passes_begun + 1
-        self.ask_sooner()
+        """Look at once and return when a pass that began after this call is done. Raises `TimeoutError`."""
         try:
             async with asyncio.timeout(timeout):
-                async with self._passed:
-                    await self._passed.wait_for(lambda: self._passes_done >= target)
+                await self.next_pass()
         except TimeoutError:
             log.warning("A requested look at the node took longer than %s s", timeout)
+            raise
+
+    async def next_pass(self) -> None:
+        """The same, however long it takes."""
+        target = self._passes_begun + 1
+        self.ask_sooner()
+        async with self._passed:
+            await self._passed.wait_for(lambda: self._passes_done >= target)
 
     async def run(self) -> None:
         """Watch until cancelled. The world's misbehaviour is retried here; a bug is not."""
@@ -123,6 +129,7 @@ class Watcher:
             group.create_task(self._hear_loop(), name="rawtx")
             group.create_task(self._pass_loop(), name="passes")
             group.create_task(self._report_loop(), name="reports")
+            group.create_task(answer_askers(self._database, self.next_pass, self._interval), name="askers")
             if self._witness is not None:
                 group.create_task(self._witness_loop(self._witness), name="witness")
 
