@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from api.app import make_app
 from api.changes import CHANGES
 from api.server import serving
 from api.shop import DemoNode, Offer, Shop
+from api.watcher_elsewhere import WatcherElsewhere
 from commands.keychain import Keychain
 from commands.node_client import hints_for, rest_client, rpc_client
 from config.settings import Settings
@@ -105,7 +106,7 @@ def _shop(
 ) -> Shop:
     rules = settings.payments
     secret = settings.api.user_token_secret
-    shop = Shop(
+    return Shop(
         database=database,
         network=settings.node.network,
         packages=tuple(Package(p.id, p.name, p.credits, p.price_sat) for p in settings.packages),
@@ -122,9 +123,9 @@ def _shop(
             max_open_per_user=rules.max_open_per_user,
         ),
         user_token_secret=secret.get_secret_value() if secret else None,
+        check_now=(watcher or WatcherElsewhere(database)).check_now,
         demo=demo,
     )
-    return shop if watcher is None else replace(shop, check_now=watcher.check_now)
 
 
 async def _watcher(

@@ -57,8 +57,14 @@ async def test_confirm_does_not_wait_for_ever(till: Till, monkeypatch: pytest.Mo
     payment = await till.create("u1")
     monkeypatch.setattr("api.shop.CHECK_SECONDS", 0.05)
     till.on_check = asyncio.Event().wait
-    response = await till.client.post(f"{BASE}/confirm/{payment['payment_id']}", headers=till.token("u1"))
+    url = f"{BASE}/confirm/{payment['payment_id']}"
+    response = await till.client.post(url, headers=till.token("u1"))
     assert response.status == 409
+    detail = (await response.json())["detail"]
+    assert detail.startswith("Nothing was seen on the payment's address yet. The watcher did not look at the node")
+    till.on_check = None
+    told = await (await till.client.post(url, headers=till.token("u1"))).json()
+    assert told["detail"] == "Nothing was seen on the payment's address yet."
 
 
 async def test_statement(till: Till) -> None:
