@@ -9,7 +9,6 @@ import secrets
 import signal
 import socket
 import sys
-import tempfile
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ import typer
 
 from api.server import CannotListen
 from commands.console import refuse
+from commands.demo_folder import demo_folder
 from commands.keychain import open_keychain
 from commands.log_output import set_up
 from commands.service import Roles, run_service
@@ -127,9 +127,9 @@ def _run(port: int, no_browser: bool, interruptions: Interruptions) -> None:
         refuse(str(error))
     _say(f"      {programs.version}")
     with contextlib.ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nodetill-demo-")))
+        folder = stack.enter_context(demo_folder())
         _say("[2/3] Starting a private regtest node and mining some money")
-        node = RegtestNode(programs, datadir=folder / "node")
+        node = RegtestNode(programs, datadir=folder / "node", remove_on_orphan=folder)
         stack.callback(node.close)
         try:
             node.start()

@@ -29,6 +29,8 @@ class ChildServer(ABC):
     def __init__(self, folder: Path, *, temporary: bool) -> None:
         """Nothing runs before `start()`. A `temporary` folder goes with `close()`, and should we die."""
         self.folder, self._temporary = folder, temporary
+        self.remove_on_orphan = folder if temporary else None
+        """What its guard removes should we die before it."""
         self.log_file = folder / "output.log"
         self._process: ChildProcess | None = None
 
@@ -39,11 +41,6 @@ class ChildServer(ABC):
     @abstractmethod
     def _answers(self) -> bool:
         """Whether it is ready for work; asked again and again while it starts."""
-
-    @property
-    def remove_on_orphan(self) -> Path | None:
-        """What to remove should we die before it."""
-        return self.folder if self._temporary else None
 
     # ------------------------------------------------------------------ life and death
 

@@ -25,18 +25,21 @@ class NodeProcess(NodeRpc, ChildServer):
         programs: BitcoindPrograms | None = None,
         *,
         datadir: Path | None = None,
+        remove_on_orphan: Path | None = None,
         p2p: bool = False,
         zmq: bool = True,
         extra_args: Sequence[str] = (),
     ) -> None:
         """Nothing runs before `start()`. Without `datadir` a temporary one is made and removed by `close()`.
 
+        `remove_on_orphan` is removed should we be killed: by default the temporary one.
         `p2p` listens for other nodes (see `connect`); `zmq=False` is a node without notifications.
         """
         self.programs = programs or find_bitcoind()
         folder = datadir or Path(tempfile.mkdtemp(prefix="nodetill-node-"))
         folder.mkdir(parents=True, exist_ok=True)
         ChildServer.__init__(self, folder, temporary=datadir is None)
+        self.remove_on_orphan = remove_on_orphan or self.remove_on_orphan
         NodeRpc.__init__(self, self.programs.bitcoin_cli, folder, free_port())
         self.p2p_port = free_port()
         self._zmq_ports = [free_port() for _ in range(3)] if zmq else []

@@ -97,6 +97,21 @@ def test_ended_in_the_middle(
         demo.process.wait()
 
 
+@pytest.mark.parametrize("phase", ["[2/3]", "Ready"])
+def test_killed(bitcoind_binary: BitcoindPrograms, tmp_path: Path, phase: str) -> None:
+    demo = RunningDemo(bitcoind_binary, tmp_path)
+    try:
+        demo.wait_for(phase)
+        wait_for(lambda: len(demo.processes()) >= 2, 20, "the node and its guard")
+        demo.process.kill()
+        demo.process.wait()
+        wait_for(lambda: not demo.processes(), 10, "the node to end")
+        wait_for(lambda: list(demo.folder.iterdir()) == [], 5, "the folder to go")
+    finally:
+        demo.process.kill()
+        demo.process.wait()
+
+
 def test_the_page_answers_until_the_end(bitcoind_binary: BitcoindPrograms, tmp_path: Path) -> None:
     demo = RunningDemo(bitcoind_binary, tmp_path)
     try:
