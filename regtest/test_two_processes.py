@@ -17,6 +17,7 @@ import pytest
 from regtest.child_process import ChildProcess
 from regtest.command_line import ROOT, clean_environment
 from regtest.conftest import MakeTill
+from regtest.free_ports import free_port
 from regtest.http_json import Answer
 from regtest.node import RegtestNode
 from regtest.service import RunningService
@@ -26,18 +27,18 @@ BOUND_SECONDS = 13.0
 
 
 class TwoProcesses:
-    """The same settings, started twice."""
+    """The same settings, started twice: an API, and beside it a watcher or a whole service."""
 
-    def __init__(self, till: RunningService, folder: Path) -> None:
-        self.till, self._folder = till, folder
+    def __init__(self, till: RunningService, folder: Path, watching: str = "watcher") -> None:
+        self.till, self._folder, self._watching = till, folder, watching
         self.api = self._start("api")
-        self.watcher = self._start("watcher")
+        self.watcher = self._start(watching, NODETILL_API__PORT=str(free_port()))
         till.wait("both processes", self._ready, timeout=60)
 
-    def _start(self, role: str) -> ChildProcess:
+    def _start(self, role: str, **environ: str) -> ChildProcess:
         command = [sys.executable, str(ROOT / "main.py"), "serve", "--role", role, "--config", str(self.till.config)]
         return ChildProcess(
-            command, log_file=self._folder / f"{role}.log", environment=clean_environment(), folder=ROOT
+            command, log_file=self._folder / f"{role}.log", environment=clean_environment() | environ, folder=ROOT
         )
 
     def _ready(self) -> bool:
@@ -50,7 +51,7 @@ class TwoProcesses:
 
     def start_watcher(self) -> None:
         """A new one; what the last one reported does not count as its being ready."""
-        self.watcher = self._start("watcher")
+        self.watcher = self._start(self._watching)
 
     def confirm(self, payment_id: str) -> tuple[Answer, float]:
         """The answer of POST /confirm, and how many seconds it took."""
@@ -59,17 +60,32 @@ class TwoProcesses:
         return answer, time.monotonic() - began
 
     def close(self) -> None:
-        self.api.stop()
-        self.watcher.stop()
+        for part in (self.api, self.watcher):
+            part.stop()
+            assert part.exit_code == 0, part.log_file.read_text()
+
+
+MakeTwo = Callable[..., TwoProcesses]
 
 
 @pytest.fixture(scope="module")
-def two(node: RegtestNode, make_till: MakeTill, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TwoProcesses]:
-    settings = {"payments": {"check_interval_seconds": 3600}}
-    till = make_till(node, "postgres", zmq=False, settings=settings, start=False)
-    both = TwoProcesses(till, tmp_path_factory.mktemp("two"))
-    yield both
-    both.close()
+def make_two(node: RegtestNode, make_till: MakeTill, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeTwo]:
+    made: list[TwoProcesses] = []
+
+    def make(watching: str = "watcher") -> TwoProcesses:
+        settings = {"payments": {"check_interval_seconds": 3600}}
+        till = make_till(node, "postgres", zmq=False, settings=settings, start=False)
+        made.append(TwoProcesses(till, tmp_path_factory.mktemp("two"), watching))
+        return made[-1]
+
+    yield make
+    for both in made:
+        both.close()
+
+
+@pytest.fixture(scope="module")
+def two(make_two: MakeTwo) -> TwoProcesses:
+    return make_two()
 
 
 def test_a_confirmation_request_makes_the_other_process_look(two: TwoProcesses, node: RegtestNode) -> None:
@@ -88,6 +104,15 @@ def test_a_confirmation_request_makes_the_other_process_look(two: TwoProcesses, 
     assert (told["status"], told["credited"], told["message"]) == ("forwarded", 400, "Payment confirmed")
     assert seconds < 5
     assert two.till.balance("apart") == 400
+
+
+def test_beside_a_whole_service(make_two: MakeTwo, node: RegtestNode) -> None:
+    two = make_two("all")
+    payment = two.till.create("small", "beside")
+    node.pay(payment["address"], 40_000)
+    seen, seconds = two.confirm(payment["payment_id"])
+    assert seen.json()["payment"]["status"] == "confirming"
+    assert seconds < 5
 
 
 def test_many_requests_at_once(two: TwoProcesses, node: RegtestNode) -> None:
