@@ -29,7 +29,7 @@ log = logging.getLogger("nodetill")
 _HEARTBEAT_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _LONG_PASS_SECONDS = 60.0
-_DEAF_SECONDS = 10.0
+_DEAF_HEARTBEATS = 3
 # Their figures move all the time: they are said once.
 _PROGRESS = ("behind", "syncing")
 _STARTING = Reason("starting", "The watcher is starting.")
@@ -203,7 +203,7 @@ class Watcher:
         """Warn once when ZMQ has not been connected for a while; since when it is not (0: it was said)."""
         if self.doorbell is None or self.doorbell.connected:
             return time.monotonic()
-        if since and time.monotonic() - since > _DEAF_SECONDS:
+        if since and time.monotonic() - since > _DEAF_HEARTBEATS * self._heartbeat:
             log.warning(
                 "Nothing publishes at node.zmq_rawtx or node.zmq_hashblock: payments are seen by the timer only. "
                 "Compare both with the zmqpub lines of bitcoin.conf."

@@ -12,6 +12,7 @@ from regtest.conftest import TWO_COMBINATIONS, MakeTill
 from regtest.free_ports import free_port
 from regtest.node import PAYER, RegtestNode
 from regtest.service import RunningService
+from tests.waiting import wait_for
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,20 @@ def test_everything_happens_without_zmq(kind: tuple[str, str], quiet_node: Regte
 
 def wait_depth(till: RunningService, payment_id: str, depth: int) -> str:
     return str(till.wait_payment(payment_id, lambda p: p["confirmations"] == depth)["status"])
+
+
+def test_endpoints_where_nobody_publishes(node: RegtestNode, make_till: MakeTill) -> None:
+    """The node has the topics, but the settings name other ports: said once, and all is seen by the timer."""
+    nobody = {f"zmq_{topic}": f"tcp://127.0.0.1:{free_port()}" for topic in ("rawtx", "hashblock")}
+    till = make_till(node, settings={"node": nobody})
+    wait_for(lambda: till.log_says("Nothing publishes at node.zmq_rawtx or node.zmq_hashblock"))
+    payment = till.create("small", "deaf")
+    node.pay(payment["address"], 40_000)
+    till.wait_payment(payment["payment_id"], "confirming")
+    node.mine(3)
+    till.wait_payment(payment["payment_id"], "forwarded")
+    assert till.log_says("Nothing publishes at node.zmq_rawtx") == 1
+    till.stop()
 
 
 def test_both_topics_on_one_endpoint(bitcoind_binary: BitcoindPrograms, make_till: MakeTill) -> None:
