@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import cache
 
 import pytest
 
@@ -18,6 +19,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in marked]
 
 
+def pytest_report_header() -> list[str]:
+    """Said here too: the last line of a run on several processors does not count what was deselected."""
+    return [] if docker_answers() else ["no docker daemon with compose answers: tests marked docker are left out"]
+
+
+@cache
 def docker_answers() -> bool:
     """Whether `docker` is here with the compose plugin and its daemon replies."""
     if shutil.which("docker") is None:
