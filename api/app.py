@@ -8,6 +8,7 @@ from api import credits, demo, events, health, metrics, packages, pages, payment
 from api.body import MAX_BODY
 from api.changes import CHANGES, Changes, stop_listening
 from api.headers import secure
+from api.key_use import KEY_USE, KeyUse
 from api.problem import problems
 from api.shop import SHOP, Shop
 
@@ -15,10 +16,14 @@ BASE = "/api/v1/bitcoin"
 
 
 def make_app(shop: Shop) -> web.Application:
-    """The service's HTTP side. Serve it with `api.server.serving`, and run `app[CHANGES].follow` beside it."""
+    """The service's HTTP side, for `api.server.serving`.
+
+    Run `app[CHANGES].follow` and `app[KEY_USE].write_down` beside it.
+    """
     app = web.Application(middlewares=[problems], client_max_size=MAX_BODY)
     app[SHOP] = shop
     app[CHANGES] = Changes()
+    app[KEY_USE] = KeyUse()
     app[payments.RUNNING] = set()
     app.on_response_prepare.append(secure)
     app.on_shutdown.append(stop_listening)

@@ -8,9 +8,10 @@ import jwt
 from aiohttp import web
 
 from api.caller import Caller, unauthenticated
+from api.key_use import KEY_USE
 from api.schema import check_name
 from api.shop import SHOP, Shop
-from storage.api_keys import find_key, secret_hash
+from storage.api_keys import ApiKey, find_key, secret_hash
 
 _NOT_VALID = "The API key is unknown or revoked."
 
@@ -26,11 +27,13 @@ async def caller_of(request: web.Request) -> Caller:
         raise unauthenticated("Write the header as `Authorization: Bearer <key>`.", "invalid_request")
     shop = request.app[SHOP]
     if credentials.startswith("ntk_"):
-        return await _of_key(shop, credentials)
+        key = await _of_key(shop, credentials)
+        request.app[KEY_USE].note(key.id, shop.now_ms())
+        return Caller(key_id=key.id, scopes=key.scopes)
     return _of_token(shop, credentials)
 
 
-async def _of_key(shop: Shop, credentials: str) -> Caller:
+async def _of_key(shop: Shop, credentials: str) -> ApiKey:
     parts = credentials.split("_", 2)
     if len(parts) != 3 or not credentials.isascii() or "\0" in credentials:
         raise unauthenticated(_NOT_VALID, "invalid_token")
@@ -40,7 +43,7 @@ async def _of_key(shop: Shop, credentials: str) -> Caller:
     good = hmac.compare_digest(secret_hash(parts[2]), expected)
     if key is None or not good or key.revoked_at is not None:
         raise unauthenticated(_NOT_VALID, "invalid_token")
-    return Caller(key_id=key.id, scopes=key.scopes)
+    return key
 
 
 def _of_token(shop: Shop, credentials: str) -> Caller:

@@ -11,6 +11,7 @@ from typing import Any
 
 from api.app import make_app
 from api.changes import CHANGES
+from api.key_use import KEY_USE
 from api.server import serving
 from api.shop import DemoNode, Offer, Shop
 from api.watcher_elsewhere import WatcherElsewhere
@@ -87,6 +88,7 @@ async def run_service(
             shop = _shop(settings, keychain, keychain_id, database, watcher, demo)
             app = make_app(shop)
             tasks.append(group.create_task(app[CHANGES].follow(database), name="changes"))
+            tasks.append(group.create_task(app[KEY_USE].write_down(database), name="key use"))
             await stack.enter_async_context(serving(app, settings.api.host, settings.api.port))
             log.info("Serving on %s", context.public_url)
         on_ready(context.public_url)

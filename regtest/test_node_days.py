@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import time
@@ -14,6 +15,8 @@ from regtest.command_line import main
 from regtest.conftest import TWO_COMBINATIONS, MakeTill
 from regtest.node import RegtestNode
 from regtest.service import RunningService
+from storage.api_keys import find_key
+from storage.database import Database
 
 
 @pytest.fixture(scope="module", params=TWO_COMBINATIONS, ids="-".join)
@@ -183,6 +186,12 @@ def test_paid_and_spent_while_we_are_down(till: RunningService, own_node: Regtes
     credited_once(till, payment["payment_id"], "spent")
 
 
+async def was_used(url: str, key_id: str) -> bool:
+    async with Database(url) as database:
+        key = await database.read(find_key, key_id)
+        return key is not None and key.last_used_at is not None
+
+
 def test_a_command_beside_us_takes_nothing_away(till: RunningService) -> None:
     """SQLite's last program to leave removes the journal: it must not take us for gone."""
     before = till.create("small", "beside")
@@ -195,6 +204,7 @@ def test_a_command_beside_us_takes_nothing_away(till: RunningService) -> None:
     till.start()
     for payment in (before, after):
         assert till.get(f"payments/{payment['payment_id']}", key=made["key"]) == payment
+    till.wait("when it was used", lambda: asyncio.run(was_used(till.database_url, made["id"])))
     assert main("keys", "revoke", made["id"], "--config", str(till.config)).code == 0
     assert till.ask("GET", "payments", key=made["key"]).status == 401
     if till.database_url.startswith("sqlite"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from storage.tx import Row, Tx
@@ -14,7 +14,10 @@ SCOPES = ("payments:read", "payments:write", "credits:read", "credits:write", "a
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is stored. Times in milliseconds; `revoked_at` is None while it works."""
+    """A key as it is stored. Times in milliseconds.
+
+    `last_used_at` is up to a minute behind; `revoked_at` is None while the key works.
+    """
 
     id: str
     name: str
@@ -61,6 +64,14 @@ def revoke_key(tx: Tx, key_id: str, now: int) -> bool:
     return bool(
         tx.execute("UPDATE api_key SET revoked_at = :now WHERE id = :id AND revoked_at IS NULL", id=key_id, now=now)
     )
+
+
+def mark_used(tx: Tx, used: Mapping[str, int]) -> None:
+    """The keys were used at these times, or later."""
+    for key_id, at in used.items():
+        tx.execute(
+            "UPDATE api_key SET last_used_at = :at WHERE id = :id AND coalesce(last_used_at, 0) < :at", id=key_id, at=at
+        )
 
 
 def _key(row: Row) -> ApiKey:

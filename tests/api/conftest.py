@@ -9,6 +9,7 @@ import pytest
 
 from api.app import make_app
 from api.changes import CHANGES
+from api.key_use import KEY_USE
 from api.shop import Offer, Shop
 from storage.database import Database
 from storage.tx import Context
@@ -52,7 +53,10 @@ async def till(database: Database, aiohttp_client: ClientFactory) -> AsyncIterat
     )
     app = make_app(shop)
     async with asyncio.TaskGroup() as group:
-        following = group.create_task(app[CHANGES].follow(database))
+        beside = [
+            group.create_task(task) for task in (app[CHANGES].follow(database), app[KEY_USE].write_down(database))
+        ]
         holder.append(Till(database, await aiohttp_client(app), keychain_id))
         yield holder[0]
-        following.cancel()
+        for task in beside:
+            task.cancel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from storage.api_keys import create_key, find_key, list_keys, revoke_key, secret_hash
+from storage.api_keys import create_key, find_key, list_keys, mark_used, revoke_key, secret_hash
 from storage.database import Database
 from storage.tx import Tx
 from tests.storage.small_shop import START
@@ -47,6 +47,15 @@ async def test_revoked_once(database: Database) -> None:
     kept = await database.read(find_key, key_id)
     assert kept is not None
     assert kept.revoked_at == START + 1
+
+
+async def test_the_last_use_never_goes_back(database: Database) -> None:
+    used, _ = await database.write(create_key, "shop", ["admin"], START)
+    idle, _ = await database.write(create_key, "till", ["admin"], START)
+    for seconds in (1, 90, 60):
+        await database.write(mark_used, {used: START + seconds * 1_000, "nobody": START})
+    kept = {key.id: key.last_used_at for key in await database.read(list_keys)}
+    assert kept == {used: START + 90_000, idle: None}
 
 
 async def test_unknown(database: Database) -> None:
