@@ -34,7 +34,7 @@ from payments.forward import ForwardRules
 from payments.model import BlockId, ExcessPolicy, LatePolicy, OutPoint, PaidOutput, Status, Terms
 from payments.record import PaymentRecord
 from regtest.node import RegtestNode
-from storage import chain, evaluation, payments, till
+from storage import chain, ledger, payments, till
 from storage.credits import balance_of
 from storage.database import Database
 from storage.records import payment_by_number
@@ -224,7 +224,7 @@ class Rig:
         """What a pass does, without its watcher."""
         tip = await self.tip()
         assert await self.mempool.look(tip)
-        await self.database.write(evaluation.settle, now_ms())
+        await self.database.write(ledger.settle, now_ms())
         await self.crediting.book_due(tip)
         return tip
 
