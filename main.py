@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 if __name__ == "__main__":
     # Loading takes a second, and Ctrl-C ends it without a traceback.
@@ -13,32 +14,39 @@ if __name__ == "__main__":
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
-from commands import keys, seed
-from commands.bench import bench
-from commands.demo import demo
-from commands.init import init
-from commands.serve import serve
+COMMANDS = ("bench", "demo", "init", "serve")
+"""Each is the function of that name in `commands/`."""
 
-app = typer.Typer(
-    name="nodetill",
-    help="A till beside your own Bitcoin node: self-hosted payments, no third party.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=False,
-    epilog="`./nodetill test` runs all tests on a real regtest node and both databases.",
-)
-app.command()(bench)
-app.command()(demo)
-app.command()(init)
-app.command()(serve)
-app.add_typer(keys.app, name="keys")
-app.add_typer(seed.app, name="seed")
+GROUPS = ("keys", "seed")
+"""Each is the `app` of that module in `commands/`, with commands of its own."""
+
+
+def command_line(word: str | None = None) -> typer.Typer:
+    """The whole command line; of the named command nothing but itself: all of them take a second to load."""
+    app = typer.Typer(
+        name="nodetill",
+        help="A till beside your own Bitcoin node: self-hosted payments, no third party.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+        epilog="`./nodetill test` runs all tests on a real regtest node and both databases.",
+    )
+    app.callback()(lambda: None)  # otherwise a single command would be taken for the whole program
+    alone = word in COMMANDS + GROUPS
+    for name in COMMANDS:
+        if name == word or not alone:
+            app.command()(getattr(import_module(f"commands.{name}"), name))
+    for name in GROUPS:
+        if name == word or not alone:
+            app.add_typer(import_module(f"commands.{name}").app, name=name)
+    return app
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 ok, 1 found a problem, 2 wrong usage or configuration."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        return int(app(arguments, prog_name="nodetill", standalone_mode=False) or 0)
+        return int(command_line(*words[:1])(words, prog_name="nodetill", standalone_mode=False) or 0)
     except NoArgsIsHelpError as shown:
         shown.show()
         return 2
@@ -60,5 +68,6 @@ def _refused(sentence: str) -> int:
 
 
 if __name__ == "__main__":
+    command_line(*sys.argv[1:2])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     raise SystemExit(main())

@@ -12,7 +12,6 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from storage.errors import DatabaseBusy, DatabaseUnusable
 from storage.migrate import migrate
-from storage.postgres import PostgresEngine
 from storage.sqlite import SqliteEngine
 from storage.tx import Context, Row, Tx, Value
 from storage.writer import Engine, Writer
@@ -27,6 +26,8 @@ def engine_for(url: str, context: Context) -> Engine:
     if url.startswith("sqlite:///"):
         return SqliteEngine(Path(url.removeprefix("sqlite:///")), context)
     if url.startswith(("postgresql://", "postgres://")):
+        from storage.postgres import PostgresEngine  # psycopg takes a quarter of a second to load
+
         return PostgresEngine(url, context)
     raise DatabaseUnusable(
         f"database.url: {url.split(':', 1)[0]}: is unknown; use sqlite:///file.db or postgresql://user@host/name."
@@ -48,10 +49,6 @@ class Database:
         self._reader: Any = None
         self._pool: ThreadPoolExecutor | None = None
         self._idle: list[Any] = []
-
-    @property
-    def engine_name(self) -> str:
-        return self._engine.name
 
     async def __aenter__(self) -> Self:
         if self._leader:

@@ -93,3 +93,12 @@ def test_ctrl_c_while_loading_says_nothing(after: float) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert "Traceback" not in said
+
+
+def test_a_command_loads_nothing_but_itself() -> None:
+    """Else each start, of the service too, would take a second more on a small machine."""
+    script = "import main, sys; main.command_line('serve'); print(*sorted(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "commands.serve" in loaded
+    assert not loaded & {"commands.demo", "commands.keys", "bench", "regtest", "psycopg", "rich"}

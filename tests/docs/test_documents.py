@@ -218,7 +218,7 @@ def commands(command: Any, name: str = "") -> Iterator[str]:
         yield from commands(below, f"{name} {word}".strip())
 
 
-@pytest.mark.parametrize("name", ["test", *commands(typer.main.get_command(main.app))])
+@pytest.mark.parametrize("name", ["test", *commands(typer.main.get_command(main.command_line()))])
 def test_each_command_is_in_the_readme(name: str) -> None:
     assert re.search(rf"(nodetill |`){re.escape(name)}\b", text("README.md"))
 
