@@ -79,8 +79,9 @@ class RegtestNode(NodeProcess):
         if self.funded:
             return self
         self.rpc("createwallet", wallet_name=PAYER, load_on_startup=True)
-        # 50 BTC each; the coins of the first blocks are spendable at the end of this.
-        self.mine(max(MATURITY + 1 + (coins * 4) // 450, LOWEST_HEIGHT_TO_PAY_AT - self.height))
+        # 50 BTC each, spendable at the end of this. The later blocks are nobody's: the wallet stays small and quick.
+        self.mine(max(1 + (coins * 4) // 450, LOWEST_HEIGHT_TO_PAY_AT - MATURITY - self.height))
+        self.rpc("generatetodescriptor", MATURITY, ANYBODY)
         while coins > 0:
             batch = min(coins, 100)
             self.pay_many({self.new_address(): 40_000_000 for _ in range(batch)})

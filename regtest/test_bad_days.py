@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from regtest.bitcoind_source import BitcoindPrograms
-from regtest.command_line import main
 from regtest.conftest import MakeTill
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
@@ -189,9 +188,3 @@ def test_a_folder_that_cannot_be_written(till: RunningService, tmp_path: Path) -
     till.settings["database"]["url"] = f"sqlite:///{closed / 'till.db'}"
     till.write_config()
     till.serve().refused("database.url", str(closed))
-
-
-def test_help_and_unknown_words_are_not_tracebacks() -> None:
-    for words, code in ((["--help"], 0), (["serve", "--help"], 0), (["serv"], 2), (["serve", "--confg", "x"], 2)):
-        done = main(*words)
-        assert (done.code, "Traceback" in done.err + done.out) == (code, False)
