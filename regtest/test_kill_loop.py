@@ -22,7 +22,7 @@ import pytest
 
 from regtest.bitcoind_source import BitcoindPrograms
 from regtest.chain_oracle import ChainOracle
-from regtest.conftest import MakeTill, SteadyNode
+from regtest.conftest import COMBINATIONS, MakeTill, SteadyNode
 from regtest.node import NodeError, RegtestNode
 from regtest.service import RunningService
 from storage.database import Database
@@ -31,7 +31,6 @@ from tests.storage import invariants
 KILLS = int(os.environ.get("KILLS", "12"))
 SEED = int(os.environ.get("KILL_SEED", "1"))
 PRICE, CREDITS, DEPTH = 40_000, 400, 3
-COMBINATIONS = [("sqlite", "forwarding"), ("postgres", "forwarding"), ("sqlite", "watch-only")]
 
 
 @pytest.fixture(scope="module")
@@ -114,11 +113,12 @@ class Customers:
         return orders
 
 
-def kill_the_service(till: RunningService, customers: Customers) -> None:
-    """Start it, and kill it at some moment of the next seconds, starting included."""
-    delay = customers.dice.choice([customers.dice.uniform(0.8, 1.6), customers.dice.uniform(1.5, 4.0)])
+def kill_the_service(till: RunningService, customers: Customers, *, at_work: bool) -> None:
+    """Start it, and kill it at some moment: while it starts, or some time after it has begun to answer."""
     till.launch()
-    killer = threading.Timer(delay, till.signal, (signal.SIGKILL,))
+    while at_work and till.running and not answers(till):
+        customers.act()
+    killer = threading.Timer(customers.dice.uniform(0.3, 2.5), till.signal, (signal.SIGKILL,))
     killer.start()
     try:
         while till.running:
@@ -129,6 +129,13 @@ def kill_the_service(till: RunningService, customers: Customers) -> None:
     till.kill()
     for _ in range(customers.dice.randint(0, 3)):
         customers.act()
+
+
+def answers(till: RunningService) -> bool:
+    try:
+        return bool(till.ask("GET", "/healthz", key=None).status == 200)
+    except OSError:
+        return False
 
 
 def kill_the_node(customers: Customers) -> None:
@@ -151,7 +158,7 @@ def test_ledger_and_chain_agree_after_many_kills(
     assert till.key
     kills = KILLS if kind[1] == "forwarding" else max(1, KILLS // 3)
     for number in range(1, kills + 1):
-        kill_the_service(till, customers)
+        kill_the_service(till, customers, at_work=number % 3 != 0)
         if number % 4 == 0:
             kill_the_node(customers)
     till.start(ready=False)
