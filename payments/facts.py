@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from payments.model import OutPoint, OutputState, Terms
+from payments.moments import first_moments
 
 COINBASE_MATURITY = 100
 """Blocks until a coinbase output can be spent (consensus rule, `COINBASE_MATURITY` of Bitcoin Core)."""
@@ -90,22 +91,8 @@ class Facts:
         A replacement (BIP 125) keeps the moment at which as much was already on its way in what it
         replaced: the payer was in time and only raised the fee.
         """
-        if not self.outputs:
-            return ()
         live = [o for o in self.outputs if o.live]
-        replacing = {o.replaced_by for o in self.outputs if not o.live} & {o.outpoint.txid for o in live}
-        moments = {txid: self._moment(txid) for txid in replacing if txid is not None}
-        dated = [replace(o, paid_at=min(o.paid_at, moments.get(o.outpoint.txid, o.paid_at))) for o in live]
-        return tuple(sorted(dated, key=lambda o: (o.paid_at, o.first_seen, o.outpoint)))
-
-    def _moment(self, txid: str, asked: frozenset[str] = frozenset()) -> int:
-        """When what this transaction pays was first on its way, be it in transactions it replaced."""
-        ours = [o for o in self.outputs if o.outpoint.txid == txid]
-        moment, asked = min(o.paid_at for o in ours), asked | {txid}
-        originals = {o.outpoint.txid for o in self.outputs if o.replaced_by == txid and not o.live} - asked
-        total = 0
-        for when, original in sorted((self._moment(original, asked), original) for original in originals):
-            total += sum(o.value_sat for o in self.outputs if o.outpoint.txid == original)
-            if total >= sum(o.value_sat for o in ours):
-                return min(moment, when)
-        return moment
+        if len(live) < len(self.outputs):
+            moments = first_moments(self.outputs)
+            live = [replace(o, paid_at=min(o.paid_at, moments[o.outpoint.txid])) for o in live]
+        return tuple(sorted(live, key=lambda o: (o.paid_at, o.first_seen, o.outpoint)))

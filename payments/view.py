@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,9 @@ from payments.facts import OutputFact
 from payments.record import PaymentRecord
 from payments.status import confirmations_of
 from payments.uri import payment_uri
+
+GONE_SHOWN = 20
+"""Outputs that were replaced, dropped or reorganised away, shown beside those that count."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,6 +44,14 @@ def output_view(output: OutputFact, tip_height: int) -> dict[str, Any]:
     return shown
 
 
+def _worth_showing(outputs: Sequence[OutputFact]) -> list[OutputFact]:
+    """All that count, and the newest of those that do not: a payer may raise his fee a thousand times, and
+    each event tells the whole payment."""
+    gone = [o for o in outputs if not o.live]
+    hidden = {o.outpoint for o in gone[:-GONE_SHOWN]}
+    return [o for o in outputs if o.outpoint not in hidden]
+
+
 def payment_view(record: PaymentRecord, public_url: str) -> dict[str, Any]:
     """The full payment. Confirmations are counted now, from the tip; everything else was derived with it."""
     facts, state, terms = record.facts, record.state, record.facts.terms
@@ -62,7 +74,7 @@ def payment_view(record: PaymentRecord, public_url: str) -> dict[str, Any]:
         "confirmations": confirmations_of(facts, record.tip_height),
         "confirmations_required": terms.confirmations_required,
         "tx_hash": state.tx_hash,
-        "transactions": [output_view(o, record.tip_height) for o in facts.outputs],
+        "transactions": [output_view(o, record.tip_height) for o in _worth_showing(facts.outputs)],
         "forwarding_tx_hash": record.forwarding_txid,
         "credited": facts.credits_posted,
         "failure_reason": state.failure_reason,

@@ -9,7 +9,7 @@ import pytest
 
 from payments.record import PaymentRecord
 from payments.status import state_of
-from payments.view import payers_view, payment_view, rfc3339
+from payments.view import GONE_SHOWN, payers_view, payment_view, rfc3339
 from tests.payments.given import CLOSES, IN_TIME, OPENED, TIP, facts, gone, output
 
 FIELDS = [
@@ -135,3 +135,11 @@ def test_the_payer_sees_nothing_of_the_shop() -> None:
 )
 def test_rfc3339(ms: int, text: str) -> None:
     assert rfc3339(ms) == text
+
+
+def test_of_a_thousand_replaced_ones_the_newest_are_shown() -> None:
+    """Each event tells the whole payment, and a payer may raise his fee as often as he likes."""
+    chain = [gone(f"{n}", 40_000, replaced_by=f"{n + 1}") for n in range(1_000)]
+    known = facts(*chain, output("1000", 40_000, depth=1), output("other", 7))
+    shown = [one["txid"] for one in payment_view(record(known=known), "")["transactions"]]
+    assert shown == [*(f"{n}" for n in range(1_000 - GONE_SHOWN, 1_001)), "other"]
