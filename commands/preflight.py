@@ -73,11 +73,22 @@ async def check_node(settings: Settings) -> None:
 
 async def _check(rpc: Rpc, settings: Settings) -> None:
     # A node that hangs is not waited for here: the service says so on /readyz meanwhile.
-    info: dict[str, Any] = await rpc.call("getblockchaininfo", timeout=_PATIENCE_SECONDS)
+    info = await _blockchain_info(rpc)
     if info["chain"] != settings.node.network:
         refuse(wrong_network(settings.node.network, str(info["chain"])).detail)
     await _check_permissions(rpc, forwarding=settings.wallet.descriptor is None)
     await _check_zmq(rpc, settings)
+
+
+async def _blockchain_info(rpc: Rpc) -> dict[str, Any]:
+    """Its first question tells bitcoind from other servers that speak JSON-RPC."""
+    try:
+        info = await rpc.call("getblockchaininfo", timeout=_PATIENCE_SECONDS)
+    except RpcError as error:
+        refuse(f"node.rpc_url: what answers there is not bitcoind ({error}); correct node.rpc_url.")
+    if not isinstance(info, dict) or not isinstance(info.get("chain"), str):
+        refuse("node.rpc_url: what answers there is not bitcoind (no chain in its answer); correct node.rpc_url.")
+    return info
 
 
 async def _check_permissions(rpc: Rpc, *, forwarding: bool) -> None:

@@ -63,9 +63,13 @@ class HttpRpc(PatientRpc):
         if status in (401, 403, 503):
             self._refused_status(status, calls)
         try:
-            answer: Any = json.loads(text, parse_float=Decimal)
-        except ValueError:
+            return self._answers(json.loads(text, parse_float=Decimal), calls)
+        except (ValueError, TypeError):
             self._refused_status(status, calls)
+
+    @staticmethod
+    def _answers(answer: Any, calls: Sequence[Call]) -> list[Any]:
+        """Raises `ValueError` or `TypeError` for JSON that is no JSON-RPC."""
         if isinstance(answer, dict):
             result = _result(calls[0][0], answer)
             if len(calls) == 1:
@@ -76,14 +80,18 @@ class HttpRpc(PatientRpc):
             by_number = {one.get("id"): one for one in answer if isinstance(one, dict)}
             if by_number.keys() == set(range(len(calls))):
                 return [_result(name, by_number[number]) for number, (name, *_) in enumerate(calls)]
-        self._refused_status(status, calls)
+        raise ValueError("not what was asked for")
 
 
 def _result(method: str, answer: dict[str, Any]) -> Any:
     """JSON-RPC 1.0 always has `error`, null where all went well; 2.0 leaves it out then."""
     error = answer.get("error")
     if error is None:
-        return answer.get("result")
+        if "result" not in answer:
+            raise ValueError("neither result nor error")
+        return answer["result"]
+    if not isinstance(error, dict):
+        raise TypeError("an error without a code")
     return RpcError(method, int(error.get("code", 0)), str(error.get("message", "")))
 
 

@@ -129,7 +129,7 @@ class PatientRpc(ABC):
     # ------------------------------------------------------------------ the same words for the same trouble
 
     def _refused_status(self, status: int, calls: Sequence[Call]) -> NoReturn:
-        """An HTTP answer without JSON."""
+        """An HTTP answer that is no JSON-RPC."""
         if status == 401:
             raise NodeRefusesLogin(
                 f"The node at {self._url} refuses the login of {self._credentials.source}: "
@@ -144,7 +144,7 @@ class PatientRpc(ABC):
                 passing=True,
             )
         raise NodeUnavailable(
-            f"What answers at {self._url} is not bitcoind (HTTP {status}, no JSON): check node.rpc_url.",
+            f"What answers at {self._url} is not bitcoind (HTTP {status}, no JSON-RPC): check node.rpc_url.",
             passing=True,  # it may have been bitcoind, cut short in the middle of its headers
         )
 

@@ -28,7 +28,7 @@ from node_watcher.rpc_patience import MAX_CONNECTIONS, Observer, PatientRpc
 # At DEBUG it writes every parameter to the log, passphrases of wallets included.
 logging.getLogger("BitcoinRPC").setLevel(logging.WARNING)
 
-_NOT_JSON: Final = -342
+_NOT_JSON: Final = (-342, -343)  # no JSON; JSON without a result
 _SOCKET_SECONDS: Final = 3600.0
 """Only a last resort: PatientRpc keeps the time, and shuts the socket when it is up."""
 
@@ -108,10 +108,15 @@ class ProxyRpc(PatientRpc):
         try:
             return proxy(*[_exact(param) for param in params])
         except JSONRPCException as error:
-            if error.code == _NOT_JSON:
+            code = getattr(error, "code", None)  # the library takes JSON of any shape for an error
+            if code in _NOT_JSON:
                 status = re.search(r"'(\d{3}) ", str(error.message))
                 self._refused_status(int(status[1]) if status else 0, [call])
-            return RpcError(name, int(error.code or 0), str(error.message))
+            if not isinstance(code, int):
+                self._refused_status(200, [call])
+            return RpcError(name, code, str(error.message))
+        except (AttributeError, TypeError):  # or for an answer
+            self._refused_status(200, [call])
 
 
 def _exact(value: Any) -> Any:

@@ -306,11 +306,22 @@ async def test_a_cut_answer_is_asked_for_again_if_that_is_safe(node: RegtestNode
         await rpc.close()
 
 
-async def test_somebody_else_at_the_port(connect: Connect) -> None:
+ANSWERS = [
+    b"<h1>It works!</h1>",
+    b"[]",
+    b"17",
+    b'{"hello": 1}',
+    b'{"result": null, "error": "boom", "id": 0}',
+    b'{"result": null, "error": {"code": "x"}, "id": 0}',
+]
+
+
+@pytest.mark.parametrize("page", ANSWERS)
+async def test_somebody_else_at_the_port(connect: Connect, page: bytes) -> None:
     async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        page = b"<h1>It works!</h1>"
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n")
+        kind = b"text/html" if page.startswith(b"<") else b"application/json"
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: " + kind + b"\r\nConnection: close\r\n")
         writer.write(b"Content-Length: %d\r\n\r\n" % len(page) + page)
         await reader.read()
 
