@@ -1,4 +1,4 @@
-"""Tells each open stream when its own payment changed, and nobody else."""
+"""Tells each open stream when its own payment changed: at a new tip all of them, else nobody else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 from aiohttp import web
 
+from payments.model import BlockId
+from storage.chain import cursor
 from storage.database import Database
 from storage.errors import DatabaseBusy, DatabaseUnusable
 from storage.events import changed_after, newest_event
@@ -22,6 +24,7 @@ class Changes:
     def __init__(self) -> None:
         self._waiting: dict[int, set[asyncio.Event]] = {}
         self._told_up_to: int | None = None
+        self._tip: BlockId | None = None
         self.closed = False
 
     @property
@@ -62,8 +65,9 @@ class Changes:
         if not self._waiting:
             self._told_up_to = None  # what happens while nobody listens need not be read
             return
-        if self._told_up_to is None:
-            self._told_up_to = await database.read(newest_event)
+        tip = await database.read(cursor)
+        if self._told_up_to is None or tip != self._tip:
+            self._told_up_to, self._tip = await database.read(newest_event), tip
             self._tell_all()
             return
         for event, number in await database.read(changed_after, self._told_up_to):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from api.payments import find_payment
 from api.problem import Kind, Problem
 from api.query import limit_of, parameters, whole
 from api.shop import SHOP
+from payments.record import PaymentRecord
 from payments.view import payers_view, rfc3339
 from storage.events import events_after
 from storage.tx import Row
@@ -46,6 +48,11 @@ async def get_events(request: web.Request) -> web.Response:
     return answer({"events": [event_json(row) for row in rows], "next_after": last})
 
 
+def _version(record: PaymentRecord, shown: str) -> str:
+    """`id:` of what is shown. Not everything that shows is an event: a partial payment gets confirmations."""
+    return f"{record.sequence}-{zlib.crc32(shown.encode()):08x}"
+
+
 async def payment_events(request: web.Request) -> web.StreamResponse:
     """The payer's view now, and again on each change (WHATWG HTML, section Server-sent events)."""
     shop, changes = request.app[SHOP], request.app[CHANGES]
@@ -65,9 +72,9 @@ async def payment_events(request: web.Request) -> web.StreamResponse:
             while not changes.closed:
                 changed.clear()
                 record = await find_payment(shop, payment_id)
-                if str(record.sequence) != told:
-                    told = str(record.sequence)
-                    shown = json.dumps(payers_view(record, shop.public_url))
+                shown = json.dumps(payers_view(record, shop.public_url))
+                if (now := _version(record, shown)) != told:
+                    told = now
                     await stream.write(f"id: {told}\ndata: {shown}\n\n".encode())
                 else:
                     await stream.write(b": ping\n\n")

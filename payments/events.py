@@ -49,7 +49,14 @@ def events_between(before: PaymentState, after: PaymentState) -> list[EventType]
         found.append(EventType.DETECTED)
     grew = after.received_sat > before.received_sat
     sank = after.confirmations < before.confirmations
-    again = {Flag.UNDERPAID: grew, Flag.OVERPAID: grew, Flag.REORGED: sank}
+    other = None not in (before.tx_hash, after.tx_hash) and before.tx_hash != after.tx_hash
+    settled = after.confirmed_sat > before.confirmed_sat
+    again = {
+        Flag.UNDERPAID: grew or settled,
+        Flag.OVERPAID: grew,
+        Flag.REORGED: sank,
+        Flag.REPLACED: other and not grew,
+    }
     flagged = [
         event
         for flag, event in _FLAG_EVENTS.items()

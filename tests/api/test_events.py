@@ -82,6 +82,23 @@ async def test_the_stream_shows_each_change(till: Till) -> None:
         assert (await next_event(stream))[1] == seen
 
 
+async def test_the_stream_shows_what_is_no_event(till: Till) -> None:
+    """Depths of a part, and of a payment that is done: whoever has the page open sees what GET shows."""
+    payment = await till.create("u1")
+    path = f"{BASE}/payments/{payment['payment_id']}"
+    async with till.client.get(f"{path}/events") as stream:
+        await next_event(stream)
+        await till.pay(payment["address"], 15_000)
+        assert (await next_event(stream))[1]["received_sat"] == 15_000
+        for depth in (1, 2, 3, 4):
+            await till.mine()
+            shown = (await next_event(stream))[1]
+            while shown["transactions"][0]["confirmations"] < depth:
+                shown = (await next_event(stream))[1]
+            assert shown == await (await till.client.get(path)).json()
+    assert (shown["confirmed_sat"], shown["status"]) == (15_000, "pending")
+
+
 async def test_the_stream_sees_what_another_process_writes(till: Till, database_url: str) -> None:
     payment = await till.create("u1")
     url = f"{BASE}/payments/{payment['payment_id']}/events"

@@ -85,6 +85,18 @@ UNDONE = done(facts(output("a", FULL, booked=True, was_disconnected=True)))
             [E.REPLACED],
             id="bumped",
         ),
+        pytest.param(
+            facts(gone("a", FULL, replaced_by="b"), output("b", FULL)),
+            facts(gone("a", FULL, replaced_by="b"), gone("b", FULL, replaced_by="c"), output("c", FULL)),
+            [E.REPLACED],
+            id="bumped a second time",
+        ),
+        pytest.param(
+            facts(output("a", HALF, depth=2)),
+            facts(output("a", HALF, depth=3)),
+            [E.UNDERPAID],
+            id="a part is final",
+        ),
         pytest.param(facts(output("a", FULL)), facts(gone("a", FULL)), [E.DROPPED], id="dropped from the mempool"),
         pytest.param(facts(output("a", HALF)), facts(gone("a", HALF)), [E.DROPPED], id="a part dropped"),
         pytest.param(
