@@ -17,6 +17,7 @@ from storage.payments import NewPayment, TooManyOpen, create
 from storage.tx import Tx
 
 log = logging.getLogger("nodetill")
+_OTHER_BODY = "This Idempotency-Key was sent before with another body."
 
 
 class Repeatable(NamedTuple):
@@ -50,11 +51,20 @@ def open_in(tx: Tx, shop: Shop, wanted: NewPayment, again: Repeatable | None, no
     return Opened(text, record)
 
 
+async def _answered(shop: Shop, again: Repeatable) -> StoredAnswer | None:
+    try:
+        return await shop.database.read(stored_answer, *again)
+    except KeyReused:
+        raise Problem(Kind.KEY_REUSED, _OTHER_BODY) from None
+
+
 async def open_payment(
     shop: Shop, package_id: str, user_id: str, metadata: str, again: Repeatable | None = None
 ) -> Opened:
     """Open a payment of `package_id` for `user_id`. Raises `Problem` 404, 422 or 429."""
     package = shop.package(package_id)
+    if package is None and again is not None and (stored := await _answered(shop, again)) is not None:
+        return Opened(stored.body, None)  # it was on sale when the request first came
     if package is None:
         known = ", ".join(package.id for package in shop.packages)
         raise Problem(Kind.PACKAGE_NOT_FOUND, f"There is no package {package_id}; on sale are: {known}.")
@@ -69,7 +79,7 @@ async def open_payment(
     try:
         opened = await shop.database.write(open_in, shop, wanted, again, now)
     except KeyReused:
-        raise Problem(Kind.KEY_REUSED, "This Idempotency-Key was sent before with another body.") from None
+        raise Problem(Kind.KEY_REUSED, _OTHER_BODY) from None
     except TooManyOpen as error:
         # A window is what frees a place, so waiting for a part of it is a fair guess.
         wait = str(max(1, min(60, shop.offer.window_ms // 1000)))

@@ -122,6 +122,9 @@ async def get_payments(request: web.Request) -> web.Response:
     if caller.user_id is None:
         caller.require(Scope.PAYMENTS_READ)
     found = parameters(request, ("user_id", "status", "cursor", "limit"))
+    if request.query.get("user_id") == "":
+        # A variable that somebody forgot to fill in: without it the answer would be everybody's payments.
+        raise wrong_parameter("user_id", "must not be empty; leave it out for all users")
     user_id = found.get("user_id", caller.user_id)
     if caller.user_id is not None and not caller.is_user(user_id or ""):
         raise Problem(Kind.USER_NOT_FOUND, "There is no such user.")

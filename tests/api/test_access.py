@@ -97,6 +97,12 @@ async def test_bad_credentials_are_401(till: Till, case: str) -> None:
         assert credentials not in str(problem)
 
 
+async def test_a_site_whose_clock_is_ahead(till: Till) -> None:
+    """When a token was made decides nothing: only until when it is good."""
+    token = till.token("u1", iat=int(time.time()) + 50)
+    assert (await till.client.get(f"{BASE}/payments", headers=token)).status == 200
+
+
 @pytest.mark.parametrize("header", ["Basic dTpw", "Bearer", "Bearer ", "ntk_x", "Token abc"])
 async def test_other_schemes_are_401(till: Till, header: str) -> None:
     response = await till.client.get(f"{BASE}/payments", headers={"Authorization": header})

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from api.opening import Repeatable, open_payment
 from api.payments import RUNNING
+from api.problem import Kind, Problem
+from api.shop import SHOP
 from storage.till import next_index
-from tests.api.till import BASE, PUBLIC_URL, Till
+from tests.api.till import BASE, PACKAGES, PUBLIC_URL, Till
 from tests.waiting import wait_for_async
 
 URL = f"{BASE}/payments"
@@ -162,6 +166,20 @@ async def test_the_same_key_gives_the_same_answer(till: Till) -> None:
     theirs = await till.client.post(URL, json=body, headers=stranger)
     assert (await theirs.json())["payment_id"] != (await first.json())["payment_id"]
     assert await till.database.read(next_index, till.keychain_id) == 2
+
+
+async def test_the_same_answer_when_the_package_is_not_on_sale_any_more(till: Till) -> None:
+    shop = till.client.app[SHOP]
+    again = Repeatable("key:1", "order-7", "hash")
+    first = await open_payment(shop, "small", "u1", "{}", again)
+    sold_out = replace(shop, packages=PACKAGES[1:])
+    assert (await open_payment(sold_out, "small", "u1", "{}", again)).text == first.text
+    with pytest.raises(Problem) as other_body:
+        await open_payment(sold_out, "small", "u1", "{}", again._replace(request_hash="other"))
+    assert other_body.value.kind is Kind.KEY_REUSED
+    with pytest.raises(Problem) as gone:
+        await open_payment(sold_out, "small", "u1", "{}", again._replace(key="order-8"))
+    assert gone.value.kind is Kind.PACKAGE_NOT_FOUND
 
 
 async def test_a_refused_request_does_not_use_up_its_key(till: Till) -> None:

@@ -128,6 +128,7 @@ async def test_lists_go_on_where_they_stopped(till: Till) -> None:
         "user=a",
         "limit=1&limit=2",
         "user_id=%00",
+        "user_id=",
         "cursor=%F0",
     ],
 )
