@@ -25,6 +25,7 @@ from storage.api_keys import SCOPES, ApiKey, create_key, list_keys, revoke_key
 from storage.database import Database
 
 app = typer.Typer(no_args_is_help=True, help="API keys for the shop's own programs.")
+_LONGEST_NAME = 100
 _SCOPE_HELP = f"What the key may do; repeat for more: {', '.join(SCOPES)}."
 
 
@@ -44,6 +45,9 @@ def create(
     unknown = [given for given in scope if given not in SCOPES]
     if unknown:
         refuse(f"--scope {', '.join(unknown)}: choose from {', '.join(SCOPES)}.")
+    name = name.strip()
+    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
+        refuse(f"--name: write 1 to {_LONGEST_NAME} printable characters, such as shop.")
     key_id, key = _create(settings, name, scope)
     if as_json:
         print_json({"id": key_id, "key": key, "scopes": list(dict.fromkeys(scope))})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from typing import Literal, Self
 
 from pydantic import field_validator, model_validator
@@ -79,6 +80,12 @@ class PaymentsSettings(Section):
                 raise ValueError(
                     f"payments.tiers: more than {tier.above_sat} sat would need {tier.confirmations} confirmations, "
                     f"fewer than payments.confirmations_required = {self.confirmations_required}; ask for more, or none"
+                )
+        for lower, higher in pairwise(self.tiers):
+            if higher.confirmations < lower.confirmations:
+                raise ValueError(
+                    f"payments.tiers: more than {higher.above_sat} sat would need {higher.confirmations} "
+                    f"confirmations, fewer than the {lower.confirmations} of a smaller sum; ask for more, or none"
                 )
         return self
 

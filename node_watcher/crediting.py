@@ -20,7 +20,7 @@ from storage.database import Database
 
 log = logging.getLogger("nodetill")
 _AT_ONCE = 200
-_MEND = "Run bitcoind with -checkblocks, then doctor."
+_MEND = "Run bitcoind with -checkblocks, and report it if the node finds its blocks in order."
 
 Evidence = dict[OutPoint, dict[str, Any]]
 """What the node answered about each output that is to be booked."""

@@ -94,7 +94,8 @@ class SqliteEngine:
     def __init__(self, path: Path, context: Context) -> None:
         self.path = path
         self.context = context
-        self._place = LockFile(path.with_name(f"{path.name}.lock"))
+        file = path.resolve()  # a link to the same file is the same database
+        self._place = LockFile(file.with_name(f"{file.name}.lock"))
 
     def connect(self) -> sqlite3.Connection:
         self._expect_folder()

@@ -45,6 +45,12 @@ def test_unknown_key_is_a_found_problem(run: Run, config: Path) -> None:
     assert (done.code, json.loads(done.out)["revoked"], done.err) == (1, False, "")
 
 
+def test_names_that_nobody_can_read(run: Run, config: Path) -> None:
+    for name in ("", "  ", "two\nlines", "x" * 101):
+        assert "--name" in run("keys", "create", "--name", name, "--scope", "admin").complaint
+    assert json.loads(run("keys", "list", "--json").out)["keys"] == []
+
+
 def test_unknown_scope(run: Run, config: Path) -> None:
     complaint = run("keys", "create", "--name", "x", "--scope", "everything").complaint
     assert "--scope everything" in complaint

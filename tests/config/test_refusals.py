@@ -77,6 +77,10 @@ IN_FILE = {
         MINIMAL + "[payments]\ntiers = [{above_sat = 10, confirmations = 2}]",
         ["payments.tiers: more than 10 sat would need 2 confirmations", "payments.confirmations_required = 3"],
     ),
+    "tiers that fall": (
+        MINIMAL + "[payments]\ntiers = [{above_sat = 1, confirmations = 9}, {above_sat = 5, confirmations = 4}]",
+        ["payments.tiers: more than 5 sat would need 4 confirmations", "fewer than the 9 of a smaller sum"],
+    ),
     "tier key": (
         MINIMAL + "[payments]\ntiers = [{above_sat = 1, confirmations = 1, above = 2}]",
         ["above is not a setting; did you mean above_sat?"],

@@ -110,6 +110,12 @@ async def test_the_place_of_a_killed_leader_is_free(database_url: str) -> None:
     raise AssertionError("the place of the dead is still taken")
 
 
+async def test_a_link_to_the_database_is_the_same_place(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to("till.db")
+    async with Database(f"sqlite:///{tmp_path}/till.db", leader=True):
+        assert "is in use by another nodetill" in await refusal(f"sqlite:///{tmp_path}/link.db", leader=True)
+
+
 async def test_a_place_that_was_refused_elsewhere_is_given_back(tmp_path: Path) -> None:
     """Opening fails after the place was taken: the next try must not meet its own shadow."""
     path = tmp_path / "till.db"
