@@ -6,7 +6,8 @@ its reversal are named by the outpoint they concern, so the database can refuse 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ class TransferKind(StrEnum):
     ADJUSTMENT = "adjustment"
     SPEND = "spend"
     FORWARD = "forward"
+    FORWARD_REVERSAL = "forward_reversal"
 
 
 class Account(NamedTuple):
@@ -111,6 +113,29 @@ def forward(outpoint: OutPoint, value_sat: int, fee_sat: int) -> Transfer:
         Line(Account(AccountKind.FEES, Unit.SAT), fee_sat),
     )
     return Transfer(TransferKind.FORWARD, outpoint, 0, tuple(line for line in lines if line.delta))
+
+
+def forwards(coins: Iterable[tuple[OutPoint, int]], fee_sat: int) -> list[Transfer]:
+    """The forwards of one sweep, each coin (outpoint and satoshi) under its own key; whatever their order.
+
+    The fee is shared out by value, rounded on the running sum: the shares add up and none is larger
+    than its coin.
+    """
+    ordered = sorted(coins)
+    total = sum(value_sat for _, value_sat in ordered)
+    moving, swept, fees = [], 0, 0
+    for outpoint, value_sat in ordered:
+        swept += value_sat
+        share = fee_sat * swept // total - fees
+        fees += share
+        moving.append(forward(outpoint, value_sat, share))
+    return moving
+
+
+def taken_back(moving: Transfer) -> Transfer:
+    """The coins of a forward are in the till again, or nowhere: its sweep cannot be for now."""
+    lines = tuple(Line(line.account, -line.delta) for line in moving.lines)
+    return replace(moving, kind=TransferKind.FORWARD_REVERSAL, lines=lines)
 
 
 def _credit_lines(credits: int, user_id: str) -> tuple[Line, ...]:

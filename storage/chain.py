@@ -68,6 +68,11 @@ def disconnect(tx: Tx, block: BlockId, parent_hash: str) -> None:
         hash=block.hash,
     )
     tx.execute(
+        "UPDATE sweep SET state = 'broadcast' WHERE state = 'confirmed'"
+        " AND txid IN (SELECT txid FROM block_tx WHERE block_hash = :hash)",
+        hash=block.hash,
+    )
+    tx.execute(
         "UPDATE payment SET unsettled = 1 WHERE number IN (SELECT o.payment_number FROM output o"
         " JOIN block_tx l ON l.txid = o.txid WHERE l.block_hash = :hash)",
         hash=block.hash,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +11,12 @@ from payments.events import EventType
 from payments.ledger import Account, Transfer, TransferKind, transfers_due
 from payments.model import OutPoint, Status
 from payments.record import PaymentRecord
-from storage import evaluation
+from storage import evaluation, forwards
 from storage.credits import entry_view
 from storage.evaluation import Change, evaluate
 from storage.events import append
 from storage.records import fresh_facts, payment_by_number, tip_height
-from storage.tx import Tx
+from storage.tx import Row, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +50,12 @@ def book(tx: Tx, number: int, evidence: Mapping[OutPoint, dict[str, Any]], now: 
     due = transfers_due(facts, row["user_id"], height)
     if any(t.kind is TransferKind.DEPOSIT and t.outpoint not in evidence for t in due):
         return None
+    _post_forwards(tx, row, due, now)
     for transfer in due:
         proof = {"tip_height": height, "confirmations_required": facts.terms.confirmations_required}
         proof |= evidence.get(transfer.outpoint, {}) if transfer.outpoint else {}
         _post_for_payment(tx, number, row["user_id"], transfer, proof, now)
+    _post_forwards(tx, row, (), now)
     credits = sum(transfer.credits for transfer in due)
     evaluate(tx, [number], now)
     return Booking(payment_by_number(tx, number), credits, Status(row["status"]))
@@ -70,11 +72,21 @@ def settle(tx: Tx, now: int) -> tuple[list[Change], list[Booking]]:
         facts, height = fresh_facts(tx, row), tip_height(tx)
         due = transfers_due(facts, row["user_id"], height)
         if due and all(transfer.kind is not TransferKind.DEPOSIT for transfer in due):
+            _post_forwards(tx, row, due, now)
             for transfer in due:
                 _post_for_payment(tx, row["number"], row["user_id"], transfer, {"tip_height": height}, now)
             taken_back.append((row["number"], sum(transfer.credits for transfer in due), Status(row["status"])))
     changes = evaluation.settle(tx, now)
     return changes, [Booking(payment_by_number(tx, number), credits, was) for number, credits, was in taken_back]
+
+
+def _post_forwards(tx: Tx, payment: Row, due: Iterable[Transfer], now: int) -> None:
+    """Forwards of a payment's coins: taken back before what is `due` takes the coins, and written again
+    once the coins are back."""
+    losing = {transfer.outpoint for transfer in due if transfer.kind is TransferKind.REVERSAL}
+    sweeps = () if payment["watch_only"] else forwards.sweeps_of(tx, payment["number"])
+    for sweep, transfer in forwards.forwards_due(tx, sweeps, losing):
+        post(tx, transfer, {"sweep": sweep}, now)
 
 
 def _post_for_payment(
@@ -147,22 +159,25 @@ def post(
 
 
 def _epoch(tx: Tx, kind: TransferKind, outpoint: OutPoint) -> int:
-    """How often the outpoint was taken back (for a deposit), or which of its deposits is taken back.
+    """How often the outpoint was taken back (for a deposit), or which of its deposits is taken back;
+    a forward and its reversal are counted alike.
 
     A second deposit without a reversal between them meets the first one's unique key, and so does a
     second reversal; one of what was never booked gets -1, which the database refuses.
     """
-    if kind is TransferKind.FORWARD:
-        return 0
-    counted = {TransferKind.DEPOSIT: TransferKind.REVERSAL, TransferKind.REVERSAL: TransferKind.DEPOSIT}
+    undone = {
+        TransferKind.DEPOSIT: TransferKind.REVERSAL,
+        TransferKind.FORWARD: TransferKind.FORWARD_REVERSAL,
+    }
+    undoes = {reversal: kind for kind, reversal in undone.items()}
     row = tx.one(
         "SELECT count(*) AS times FROM transfer WHERE kind = :kind AND txid = :txid AND vout = :vout",
-        kind=counted.get(kind, kind).value,
+        kind=(undone | undoes).get(kind, kind).value,
         txid=outpoint.txid,
         vout=outpoint.vout,
     )
     times = int(row["times"]) if row else 0
-    return times - 1 if kind is TransferKind.REVERSAL else times
+    return times - 1 if kind in undoes else times
 
 
 def _add(tx: Tx, account: Account, delta: int) -> int:

@@ -64,7 +64,7 @@ def record_of(tx: Tx, row: Row, height: int | None = None) -> PaymentRecord:
         sequence=row["sequence"],
         confirmed_at=row["confirmed_at"],
         completed_at=row["completed_at"],
-        forwarding_txid=next((o["swept_by"] for o in reversed(outputs) if o["swept_by"]), None),
+        forwarding_txid=_forwarding_txid(outputs),
         tip_height=tip,
     )
 
@@ -75,6 +75,7 @@ def fresh_facts(tx: Tx, row: Row) -> Facts:
 
 
 def facts_of(row: Row, outputs: list[Row]) -> Facts:
+    dead = _dead_sweeps(outputs)
     return Facts(
         terms=Terms(
             amount_sat=row["amount_sat"],
@@ -87,7 +88,7 @@ def facts_of(row: Row, outputs: list[Row]) -> Facts:
             expires_at=row["expires_at"],
             tiers=_tiers(row["tiers"]),
         ),
-        outputs=tuple(_output(o) for o in outputs),
+        outputs=tuple(_output(o, dead) for o in outputs),
         window_closed=bool(row["window_closed"]),
         credits_posted=row["credits_posted"],
         ever_credited=bool(row["ever_credited"]),
@@ -101,7 +102,17 @@ def _tiers(text: str) -> tuple[tuple[int, int], ...]:
     return tuple((above, confirmations) for above, confirmations in json.loads(text)) if text != "[]" else ()
 
 
-def _output(row: Row) -> OutputFact:
+def _dead_sweeps(outputs: list[Row]) -> set[str]:
+    """Sweeps that nobody can take: a coin of theirs is gone. All their coins are of one payment."""
+    return {o["swept_by"] for o in outputs if o["swept_by"] and o["height"] is None and not o["in_mempool"]}
+
+
+def _forwarding_txid(outputs: list[Row]) -> str | None:
+    dead = _dead_sweeps(outputs)
+    return next((o["swept_by"] for o in reversed(outputs) if o["swept_by"] and o["swept_by"] not in dead), None)
+
+
+def _output(row: Row, dead: set[str]) -> OutputFact:
     return OutputFact(
         outpoint=OutPoint(row["txid"], row["vout"]),
         value_sat=row["value_sat"],
@@ -113,7 +124,7 @@ def _output(row: Row) -> OutputFact:
         was_disconnected=bool(row["was_disconnected"]),
         coinbase=bool(row["coinbase"]),
         booked=bool(row["booked"]),
-        forwarded=row["swept_by"] is not None,
+        forwarded=row["swept_by"] is not None and row["swept_by"] not in dead,
     )
 
 

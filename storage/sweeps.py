@@ -1,7 +1,11 @@
 """Sweeps: signed transactions to the owner, stored with their inputs before they are broadcast.
 
-The primary key on the input's outpoint is what makes "forwarded once" true. A state only moves
-forward: stored, broadcast, confirmed.
+The primary key on the input's outpoint is what makes "forwarded once" true. A state moves forward:
+stored, broadcast, confirmed; only a block that is undone takes back that it was confirmed.
+
+A sweep is dead while a transaction that it spends from is neither in the mempool nor in the active
+chain: nobody can take it. It rests, its forwards are taken back with the deposit, and it is worth
+as much as before when that transaction returns.
 """
 
 from __future__ import annotations
@@ -9,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from payments.ledger import forward
 from payments.model import OutPoint
 from storage.evaluation import Change, evaluate
+from storage.forwards import forwards_due
 from storage.ledger import post
 from storage.records import tip_height
 from storage.tx import Row, Tx
@@ -87,7 +91,6 @@ def store_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], destination: str, n
         fee=sweep.fee_sat,
         now=now,
     )
-    swept = fees = 0
     for coin in coins:
         tx.execute(
             "INSERT INTO sweep_input (prev_txid, prev_vout, sweep_txid) VALUES (:txid, :vout, :sweep)",
@@ -95,17 +98,18 @@ def store_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], destination: str, n
             vout=coin.outpoint.vout,
             sweep=sweep.txid,
         )
-        # Each outpoint leaves the till under its own key. The fee is shared out by value, rounded on the
-        # running sum: the shares add up and none is larger than its coin.
-        swept += coin.value_sat
-        share = sweep.fee_sat * swept // value - fees
-        fees += share
-        post(tx, forward(coin.outpoint, coin.value_sat, share), {"sweep": sweep.txid}, now)
+    for _, transfer in forwards_due(tx, [sweep.txid]):
+        post(tx, transfer, {"sweep": sweep.txid}, now)
 
 
 def sweeps_to_watch(tx: Tx) -> list[Sweep]:
-    """Sweeps that may still have to be broadcast (again): everything that is not deep enough yet."""
-    return [_sweep(row) for row in tx.all("SELECT * FROM sweep WHERE state <> 'confirmed' ORDER BY created_at")]
+    """Sweeps that may still have to be broadcast (again): what is not deep enough yet, and not dead."""
+    rows = tx.all(
+        "SELECT * FROM sweep s WHERE s.state <> 'confirmed'"
+        " AND NOT EXISTS (SELECT 1 FROM sweep_input i JOIN incoming_tx t ON t.txid = i.prev_txid"
+        " WHERE i.sweep_txid = s.txid AND t.in_mempool = 0 AND t.mined = 0) ORDER BY s.created_at"
+    )
+    return [_sweep(row) for row in rows]
 
 
 def record_broadcast(tx: Tx, txid: str, now: int) -> list[Change]:
@@ -144,12 +148,14 @@ def in_active_block(tx: Tx, txid: str) -> bool:
 
 
 def backlog_sat(tx: Tx) -> int:
-    """Satoshi that were booked for forwarding and are in no sweep that was broadcast."""
+    """Satoshi that were booked for forwarding and are in no sweep that was broadcast, or in one that is dead."""
     row = tx.one(
         "SELECT coalesce(sum(o.value_sat), 0) AS total FROM output o"
         " JOIN payment p ON p.number = o.payment_number"
         " LEFT JOIN sweep_input i ON i.prev_txid = o.txid AND i.prev_vout = o.vout"
         " LEFT JOIN sweep s ON s.txid = i.sweep_txid AND s.state <> 'stored'"
+        " AND s.txid NOT IN (SELECT d.sweep_txid FROM sweep_input d JOIN incoming_tx t ON t.txid = d.prev_txid"
+        " WHERE t.in_mempool = 0 AND t.mined = 0)"
         " WHERE o.booked = 1 AND o.spent_by IS NULL AND p.watch_only = 0 AND s.txid IS NULL"
     )
     return int(row["total"]) if row else 0

@@ -1,7 +1,7 @@
 """What must be true of the database after every step, whatever happened. Call inside one snapshot.
 
 The numbers are those of the fault catalogue: I1 double entry, I2 balances, I3 once per outpoint,
-I10 events, I12 cursor.
+I10 events, I12 cursor. The accounts in satoshi are reckoned again from outputs and sweeps alone.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ def check(tx: Tx) -> None:
     _ledger_is_balanced(tx)
     _balances_are_their_entries(tx)
     _each_outpoint_at_most_once(tx)
+    _accounts_equal_the_coins(tx)
     _credits_follow_what_is_booked(tx)
     _events_are_gapless_and_tell_the_status(tx)
     _cursor_is_on_the_stored_chain(tx)
@@ -66,6 +67,31 @@ def _each_outpoint_at_most_once(tx: Tx) -> None:
         assert live[outpoint] in (0, 1), f"I3: {outpoint}"
     for row in tx.all("SELECT txid, vout, booked FROM output"):
         assert row["booked"] == live[row["txid"], row["vout"]], f"I3: {tuple(row)}"
+
+
+def _accounts_equal_the_coins(tx: Tx) -> None:
+    """A booked coin is in the till, or with the owner: at once in watch-only mode, else when a sweep has
+    taken it. A sweep moves its coins while all of them are booked: it spends all or none."""
+    coins = tx.all(
+        "SELECT o.value_sat, o.booked, p.watch_only, i.sweep_txid FROM output o"
+        " JOIN payment p ON p.number = o.payment_number"
+        " LEFT JOIN sweep_input i ON i.prev_txid = o.txid AND i.prev_vout = o.vout"
+    )
+    broken = {coin["sweep_txid"] for coin in coins if not coin["booked"]}
+    expected: dict[str, int] = defaultdict(int)
+    for coin in coins:
+        if not coin["booked"]:
+            continue
+        swept = coin["sweep_txid"] is not None and coin["sweep_txid"] not in broken
+        expected["chain"] -= coin["value_sat"]
+        expected["owner" if coin["watch_only"] or swept else "till"] += coin["value_sat"]
+    for sweep in tx.all("SELECT txid, fee_sat FROM sweep"):
+        if sweep["txid"] not in broken:
+            expected["owner"] -= sweep["fee_sat"]
+            expected["fees"] += sweep["fee_sat"]
+    for row in tx.all("SELECT kind, balance FROM account WHERE unit = 'sat'"):
+        assert row["balance"] == expected.pop(row["kind"], 0), row["kind"]
+    assert not any(expected.values()), dict(expected)
 
 
 def _credits_follow_what_is_booked(tx: Tx) -> None:

@@ -40,6 +40,8 @@ PROMISE: dict[str, Any] = {
 class World(RuleBasedStateMachine):
     """A node's mempool and chain as plain lists, and the till that follows them."""
 
+    watch_only = True
+
     def __init__(self) -> None:
         super().__init__()
         self.runner = asyncio.Runner()
@@ -51,7 +53,7 @@ class World(RuleBasedStateMachine):
         self.made = 0
         self.spent = 0
         self.database = self._opened()
-        self.shop = SmallShop(self.database)
+        self.shop = SmallShop(self.database, watch_only=self.watch_only)
         self.run(self.shop.open())
 
     def run(self, work: Any) -> Any:
@@ -145,8 +147,9 @@ class World(RuleBasedStateMachine):
         self.mempool |= {tx.txid: tx for tx in stale}
         if restart:
             self.restart()
-        if thief and stale:
-            self._enter([], {COINS.index(stale[0].prevouts[0].txid.removeprefix("coin-"))}, hint=False)
+        robbed = [coin.txid.removeprefix("coin-") for tx in stale for coin in tx.prevouts[:1]]
+        if thief and (coins := [COINS.index(coin) for coin in robbed if coin in COINS]):
+            self._enter([], {coins[0]}, hint=False)
         for chosen in branch:
             self._mine(self._some_of_mempool(chosen))
 
