@@ -15,7 +15,7 @@ from api.opening import Repeatable, open_payment, request_hash
 from api.problem import FieldError, Kind, Problem, invalid
 from api.query import cursor_for, cursor_of, limit_of, parameters, wrong_parameter
 from api.schema import AskStatus, CreatePayment, Nothing, metadata_text
-from api.shop import CHECK_SECONDS, SHOP, Shop
+from api.shop import CHECK_SECONDS, SHOP, Asked, Shop
 from payments.model import Status
 from payments.record import PaymentRecord
 from payments.view import payers_view, payment_view
@@ -24,10 +24,12 @@ from storage.records import payment_by_id
 
 PAID = (Status.CONFIRMED, Status.FORWARDED)
 
-NOT_LOOKED = (
-    f" The watcher did not look at the node within {CHECK_SECONDS} seconds, so this is what was known before;"
-    " /readyz says how it is."
-)
+_KNOWN_BEFORE = ", so this is what was known before; /readyz says how it is."
+NOT_LOOKED = {
+    Asked.LOOKED: "",
+    Asked.NOT_POSSIBLE: f" The node could not be asked just now{_KNOWN_BEFORE}",
+    Asked.TOO_SLOW: f" The watcher did not look at the node within {CHECK_SECONDS} seconds{_KNOWN_BEFORE}",
+}
 """Ends the detail of an answer that had to come without the look that was asked for."""
 
 RUNNING: web.AppKey[set[tuple[str, str]]] = web.AppKey("running", set)
@@ -168,12 +170,12 @@ async def confirm_payment(request: web.Request) -> web.Response:
         raise payment_not_found(payment_id)
     if record.state.status in PAID:
         return _confirmed(shop, record, "Already processed")
-    looked = await shop.check_soon()
+    asked = await shop.check_soon()
     record = await find_payment(shop, payment_id)
     if record.state.status in PAID:
         return _confirmed(shop, record, "Payment confirmed")
     shown = payment_view(record, shop.public_url)
-    raise Problem(Kind.NOT_CONFIRMED, _why_not(shown) + ("" if looked else NOT_LOOKED), payment=shown)
+    raise Problem(Kind.NOT_CONFIRMED, _why_not(shown) + NOT_LOOKED[asked], payment=shown)
 
 
 def _confirmed(shop: Shop, record: PaymentRecord, message: str) -> web.Response:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Protocol
 
 from aiohttp import web
@@ -65,8 +66,17 @@ def wall_clock_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-async def nothing_to_ask() -> None:
+async def nothing_to_ask() -> bool:
     """`check_now` of a shop without a watcher: what the database knows is all there is."""
+    return True
+
+
+class Asked(Enum):
+    """What came of a request to look at the node."""
+
+    LOOKED = "looked"
+    NOT_POSSIBLE = "not possible"
+    TOO_SLOW = "too slow"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +84,8 @@ class Shop:
     """Everything that handlers use.
 
     `keychain_id` and `derive` give new payments their address. `check_now` asks the watcher for a
-    pass at once and returns when it is done, or raises `TimeoutError`. `public_url` has no slash at its end.
+    pass at once and returns when it is done (False: the node could not be asked), or raises `TimeoutError`.
+    `public_url` has no slash at its end.
     `stale_after_ms`: a watcher that has not reported for so long counts as dead.
     """
 
@@ -86,23 +97,22 @@ class Shop:
     public_url: str
     offer: Offer = field(default_factory=Offer)
     user_token_secret: str | None = field(default=None, repr=False)
-    check_now: Callable[[], Awaitable[None]] = nothing_to_ask
+    check_now: Callable[[], Awaitable[bool]] = nothing_to_ask
     now_ms: Callable[[], int] = wall_clock_ms
     stale_after_ms: int = 120_000
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     demo: DemoNode | None = None
 
-    async def check_soon(self) -> bool:
+    async def check_soon(self) -> Asked:
         """Ask for a pass and wait for it, but not for ever: a slow node must not hold up an answer.
 
-        False when it was not done in time: then what the database knows already is the answer.
+        Unless it looked, what the database knows already is the answer.
         """
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                await self.check_now()
+                return Asked.LOOKED if await self.check_now() else Asked.NOT_POSSIBLE
         except TimeoutError:
-            return False
-        return True
+            return Asked.TOO_SLOW
 
     def package(self, package_id: str) -> Package | None:
         return next((package for package in self.packages if package.id == package_id), None)

@@ -15,24 +15,26 @@ class WatcherElsewhere:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._done = 0
+        self._told = looks.Told(0, 0)
         self._news: asyncio.Event | None = None
 
-    async def check_now(self) -> None:
-        """Ask for a look and return when one that began after that is done. The caller sets the time for it."""
+    async def check_now(self) -> bool:
+        """Ask for a look and return when one that began after that is done; False when the watcher could not
+        ask the node. The caller sets the time for it."""
         number = await self._database.write(looks.want)
-        while self._done < number:
+        while max(self._told) < number:
             if self._news is None:
                 await self._read_for_all()
             else:
                 await self._news.wait()
+        return self._told.done >= number
 
     async def _read_for_all(self) -> None:
         """One of those who wait reads for all; when he goes away, another takes his place."""
         self._news = news = asyncio.Event()
         try:
             await asyncio.sleep(_PAUSE_SECONDS)
-            self._done = await self._database.read(looks.done)
+            self._told = await self._database.read(looks.told)
         finally:
             self._news = None
             news.set()

@@ -19,10 +19,11 @@ log = logging.getLogger("nodetill")
 _PAUSE_SECONDS = 0.5
 
 
-async def answer_askers(database: Database, next_pass: Callable[[], Awaitable[None]], interval: float) -> None:
+async def answer_askers(database: Database, next_pass: Callable[[], Awaitable[bool]], interval: float) -> None:
     """Look when another process asks, once for all that ask. Ends where none can: on SQLite.
 
-    `next_pass` returns when a pass that began after its call is done. `interval` (seconds): how often
+    `next_pass` returns when a pass that began after its call has ended: False when the node could not be
+    asked. `interval` (seconds): how often
     the database is asked without a ring.
     """
     said = False
@@ -32,8 +33,8 @@ async def answer_askers(database: Database, next_pass: Callable[[], Awaitable[No
                 async for _ in notices:
                     # Read before the look: who asks during it waits for the next.
                     if (number := await database.read(looks.due)) is not None:
-                        await next_pass()
-                        await database.write(looks.finish, number)
+                        looked = await next_pass()
+                        await database.write(looks.finish if looked else looks.fail, number)
                     said = False
             return
         except (DatabaseBusy, DatabaseUnusable) as error:

@@ -79,12 +79,12 @@ class Watcher:
         self._hearing = asyncio.Event()
         self._passed = asyncio.Condition()
         self._passes_begun = 0
-        self._passes_done = 0
         self._reported: dict[str, Any] = {}
         self._reported_at = 0.0
         self._complete_at = 0
         self._lag = 0
         self._complete_pass = 0
+        self._failed_pass = 0
         self._reasons: tuple[Reason, ...] = (_STARTING,)
         self._pass_since: float | None = None
         self._tip: BlockId | None = None
@@ -105,21 +105,23 @@ class Watcher:
         """A block, a gap, a reconnection: look at once."""
         self._wanted.set()
 
-    async def check_now(self, timeout: float = 10.0) -> None:
-        """Look at once and return when a pass that began after this call is done. Raises `TimeoutError`."""
+    async def check_now(self, timeout: float = 10.0) -> bool:
+        """Look at once and return when a pass that began after this call is done; False when the node could
+        not be asked: it is down, behind, or not to be believed. Raises `TimeoutError`."""
         try:
             async with asyncio.timeout(timeout):
-                await self.next_pass()
+                return await self.next_pass()
         except TimeoutError:
             log.warning("A requested look at the node took longer than %s s", timeout)
             raise
 
-    async def next_pass(self) -> None:
-        """The same, however long it takes."""
+    async def next_pass(self) -> bool:
+        """The same, however long it takes. A pass in which the tip moved is followed by another."""
         target = self._passes_begun + 1
         self.ask_sooner()
         async with self._passed:
-            await self._passed.wait_for(lambda: self._passes_done >= target)
+            await self._passed.wait_for(lambda: max(self._complete_pass, self._failed_pass) >= target)
+        return self._complete_pass >= target
 
     async def run(self) -> None:
         """Watch until cancelled. The world's misbehaviour is retried here; a bug is not."""
@@ -168,13 +170,11 @@ class Watcher:
         while True:
             self._wanted.clear()
             self._passes_begun += 1
-            number = self._passes_begun
             self._pass_since = time.monotonic()
             failed = await self._one_pass()
             self._pass_since = None
             failures = failures + 1 if failed else 0
             async with self._passed:
-                self._passes_done = number
                 self._passed.notify_all()
             wait = self._interval
             if failures:
@@ -246,6 +246,8 @@ class Watcher:
             self.ask_sooner()
         if looked.tip is not None:
             self._complete_at, self._complete_pass, self._tip = started, self._passes_begun, looked.tip
+        elif reasons:
+            self._failed_pass = self._passes_begun
         said = {reason.code for reason in self._reasons if reason.code in _PROGRESS}
         for reason in reasons:
             if reason not in self._reasons and reason.code not in said:

@@ -10,9 +10,10 @@ CREATE TABLE till (
     complete_at INTEGER NOT NULL DEFAULT 0,
     health TEXT NOT NULL DEFAULT '{}',
     health_at INTEGER NOT NULL DEFAULT 0,
-    -- looks at the node: asked for by other processes, and done by the watcher
+    -- looks at the node: asked for by other processes, done by the watcher, failed for want of a node
     look_wanted INTEGER NOT NULL DEFAULT 0,
     look_done INTEGER NOT NULL DEFAULT 0,
+    look_failed INTEGER NOT NULL DEFAULT 0,
     created_at INTEGER NOT NULL
 ) STRICT;
 

@@ -31,10 +31,11 @@ async def till(database: Database, aiohttp_client: ClientFactory) -> AsyncIterat
     keychain_id, descriptor = await set_up(database)
     holder: list[Till] = []
 
-    async def check_now() -> None:
+    async def check_now() -> bool:
         holder[0].checks += 1
         if holder[0].on_check is not None:
             await holder[0].on_check()
+        return holder[0].node_answers
 
     def derive(index: int) -> tuple[bytes, str]:
         holder[0].derive_hold.wait(10)  # lets a test keep a create in flight

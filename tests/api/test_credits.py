@@ -67,6 +67,22 @@ async def test_confirm_does_not_wait_for_ever(till: Till, monkeypatch: pytest.Mo
     assert told["detail"] == "Nothing was seen on the payment's address yet."
 
 
+async def test_confirm_says_when_the_node_could_not_be_asked(till: Till) -> None:
+    payment = await till.create("u1")
+    till.node_answers = False
+    url = f"{BASE}/confirm/{payment['payment_id']}"
+    response = await till.client.post(url, headers=till.token("u1"))
+    told = await response.json()
+    assert (response.status, told["code"]) == (409, "payment-not-confirmed")
+    assert told["detail"] == (
+        "Nothing was seen on the payment's address yet. The node could not be asked just now,"
+        " so this is what was known before; /readyz says how it is."
+    )
+    await till.pay(payment["address"], 40_000)
+    await till.mine(3)
+    assert (await till.client.post(url, headers=till.token("u1"))).status == 200, "what is known is enough"
+
+
 async def test_statement(till: Till) -> None:
     first, second = await paid(till), await paid(till)
     writer = await till.key("credits:write")

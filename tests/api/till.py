@@ -52,6 +52,7 @@ class Till:
     client: Client
     keychain_id: int
     checks: int = 0
+    node_answers: bool = True
     derive_hold: threading.Event = field(default_factory=_open_gate)
     on_check: Callable[[], Awaitable[object]] | None = None
     height: int = 100

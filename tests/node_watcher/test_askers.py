@@ -6,15 +6,16 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pytest
 
 from api.watcher_elsewhere import WatcherElsewhere
 from node_watcher.askers import answer_askers
+from node_watcher.rpc import NodeUnavailable
 from payments.model import Status
 from regtest.node import RegtestNode
 from regtest.postgres import PostgresServer
@@ -39,6 +40,10 @@ async def beside(work: Awaitable[None]) -> AsyncIterator[asyncio.Future[None]]:
             await task
 
 
+def lost(_: Sequence[object], answer: Any) -> Any:
+    raise NodeUnavailable("the connection was cut")
+
+
 class Apart:
     """The watcher's process and the API's, in one loop."""
 
@@ -46,9 +51,9 @@ class Apart:
         self.rig, self.watching, self.asking, self.url = rig, watching, asking, url
         self.elsewhere = WatcherElsewhere(asking)
 
-    async def ask(self, timeout: float = 5.0) -> None:
+    async def ask(self, timeout: float = 5.0) -> bool:
         async with asyncio.timeout(timeout):
-            await self.elsewhere.check_now()
+            return await self.elsewhere.check_now()
 
 
 @asynccontextmanager
@@ -92,9 +97,10 @@ async def test_who_asks_during_a_look_waits_for_the_next(both: Apart) -> None:
     """The look that runs may have asked the node before."""
     begun, go_on = asyncio.Queue[int](), asyncio.Queue[None]()
 
-    async def next_pass() -> None:
+    async def next_pass() -> bool:
         begun.put_nowait(1)
         await go_on.get()
+        return True
 
     async with asyncio.timeout(10), beside(answer_askers(both.watching, next_pass, 3600)):
         first = asyncio.create_task(both.ask())
@@ -108,6 +114,17 @@ async def test_who_asks_during_a_look_waits_for_the_next(both: Apart) -> None:
         assert not second.done()
         go_on.put_nowait(None)
         await second
+
+
+async def test_who_asks_while_the_node_is_down_is_told_soon(both: Apart) -> None:
+    async with beside(both.rig.new_watcher().run()):
+        assert await both.ask()
+        both.rig.rpc.after["getblockchaininfo"] = lost
+        began = time.monotonic()
+        assert await asyncio.gather(*(both.ask() for _ in range(5))) == [False] * 5
+        assert time.monotonic() - began < 2
+        both.rig.rpc.after.clear()
+        assert await both.ask()
 
 
 async def test_an_asker_who_goes_away_leaves_nobody_waiting(both: Apart) -> None:
@@ -142,9 +159,10 @@ class CountedReads(Database):
 async def test_nothing_is_read_while_nobody_asks(both: Apart) -> None:
     passes = 0
 
-    async def next_pass() -> None:
+    async def next_pass() -> bool:
         nonlocal passes
         passes += 1
+        return True
 
     async with (
         CountedReads(both.url) as watching,
@@ -177,7 +195,7 @@ async def test_on_sqlite_nobody_is_listened_to(tmp_path: Path) -> None:
     async with Database(f"sqlite:///{tmp_path / 'till.db'}") as database:
         await database.write(till.claim, "regtest", 1)
 
-        async def never() -> None:
+        async def never() -> bool:
             raise AssertionError
 
         async with asyncio.timeout(1):

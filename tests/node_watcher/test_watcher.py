@@ -16,7 +16,7 @@ import pytest
 
 from node_watcher.chain import ChainFollower, Followed
 from node_watcher.clock import now_ms
-from node_watcher.rpc import NodeForbids
+from node_watcher.rpc import NodeForbids, NodeUnavailable
 from node_watcher.watcher import Watcher
 from payments.model import BlockId, Status
 from regtest.node import RegtestNode
@@ -96,6 +96,34 @@ async def test_asked_for_a_look_returns_after_a_pass_that_began_later(rig: Rig) 
         assert await rig.status(payment) is Status.CONFIRMING
 
 
+async def test_a_look_that_failed_is_no_look(rig: Rig) -> None:
+    """Who asked is told at once, not when the node is back."""
+
+    def lost(_: Sequence[object], answer: Any) -> Any:
+        raise NodeUnavailable("the connection was cut")
+
+    async with running(rig.new_watcher()) as watcher:
+        assert await watcher.check_now()
+        for method in ("getblockchaininfo", "getrawmempool", "getblockheader"):
+            rig.rpc.after[method] = lost
+            began = time.monotonic()
+            assert await asyncio.gather(*(watcher.check_now() for _ in range(5))) == [False] * 5, method
+            assert time.monotonic() - began < 1, method
+            assert watcher._reasons, "/readyz says how it is"
+            rig.rpc.after.clear()
+        assert await watcher.check_now()
+
+
+async def test_a_look_that_met_a_new_block_is_done_again(rig: Rig) -> None:
+    """Nothing is wrong with the node: whoever asked waits for the next pass."""
+    async with running(rig.new_watcher()) as watcher:
+        payment = await rig.create()
+        await rig.pay(payment)
+        rig.rpc.before["getbestblockhash"] = lambda: rig.node.mine(1)
+        assert await watcher.check_now()
+        assert (await rig.payment(payment)).state.confirmations == 1
+
+
 async def test_fifty_askers_share_passes(rig: Rig) -> None:
     async with running(rig.new_watcher()) as watcher:
         rig.rpc.asked.clear()
@@ -121,7 +149,7 @@ async def test_another_networks_node_is_not_listened_to(rig: Rig) -> None:
         payment = await rig.create()
         watcher.hear_rawtx(await rig.raw(await rig.pay(payment)))
         await asyncio.sleep(0.2)
-        await watcher.check_now()
+        assert not await watcher.check_now()
         assert await rig.status(payment) is Status.PENDING
 
 
@@ -213,7 +241,7 @@ async def test_nothing_expires_on_a_look_that_was_not_completed(rig: Rig) -> Non
     await asyncio.sleep(0.1)
     rig.rpc.after["getbestblockhash"] = lambda _, answer: "00" * 32
     async with running(rig.new_watcher(), level=False) as watcher:
-        await watcher.check_now()
+        await wait_for_async(lambda: watcher._passes_begun > 2)
         await rig.pay(await rig.create())
         assert await rig.status(payment) is not Status.EXPIRED
         rig.rpc.after.clear()
@@ -272,7 +300,7 @@ async def test_second_witness_never_holds_up_a_payment(rig: Rig) -> None:
 async def test_second_witness_that_is_not_to_be_had_is_said_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     rig.node.rpc("createwallet", name := f"private-{rig.keychain}-{time.time_ns()}")
     async with running(rig.new_watcher(witness=rig.new_witness(name), interval=0.05)) as watcher:
-        await wait_for_async(lambda: watcher._passes_done > 6)
+        await wait_for_async(lambda: watcher._passes_begun > 7)
         assert await codes(rig) == []
     assert caplog.text.count("second witness") == 1
 

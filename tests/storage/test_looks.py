@@ -20,13 +20,13 @@ from tests.storage.small_shop import START, SmallShop
 async def test_one_look_is_enough_for_all_who_wait(shop: SmallShop) -> None:
     database = shop.database
     assert await database.read(looks.due) is None
-    assert await database.read(looks.done) == 0
+    assert await database.read(looks.told) == (0, 0)
     numbers = await asyncio.gather(*(database.write(looks.want) for _ in range(20)))
     assert sorted(numbers) == list(range(1, 21))
     assert await database.read(looks.due) == 20
     late = await database.write(looks.want)
     await database.write(looks.finish, 20)
-    assert await database.read(looks.done) == 20
+    assert await database.read(looks.told) == (20, 0)
     assert await database.read(looks.due) == late == 21, "who asked during the look waits for the next"
     await database.write(looks.finish, late)
     assert await database.read(looks.due) is None
@@ -37,12 +37,26 @@ async def test_what_is_done_stays_done(shop: SmallShop) -> None:
         await shop.database.write(looks.want)
     await shop.database.write(looks.finish, 3)
     await shop.database.write(looks.finish, 2)
-    assert await shop.database.read(looks.done) == 3
+    assert await shop.database.read(looks.told) == (3, 0)
+
+
+async def test_a_look_that_failed_is_told_and_not_due_again(shop: SmallShop) -> None:
+    database = shop.database
+    first = await database.write(looks.want)
+    await database.write(looks.fail, first)
+    assert await database.read(looks.told) == (0, 1)
+    assert await database.read(looks.due) is None, "who waited was told; the next may ask again"
+    second = await database.write(looks.want)
+    assert await database.read(looks.due) == second
+    await database.write(looks.finish, second)
+    await database.write(looks.fail, first)
+    assert await database.read(looks.told) == (2, 1)
+    assert await database.read(looks.due) is None
 
 
 async def test_before_the_first_start(database: Database) -> None:
     assert await database.read(looks.due) is None
-    assert await database.read(looks.done) == 0
+    assert await database.read(looks.told) == (0, 0)
 
 
 async def test_numbers_outlive_the_process(shop: SmallShop, database_url: str) -> None:
