@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from payments.counted import Counted
 from payments.facts import Facts, OutputFact
 from payments.model import OutPoint
-from payments.status import credits_due, held, settled
+from payments.status import held, settled
 
 
 class Unit(StrEnum):
@@ -78,21 +79,22 @@ def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]
     own output makes.
     """
     aside, posted = held(facts), facts.credits_posted
-    counted = [o for o in facts.outputs if o.booked and o.outpoint not in aside]
+    counted = Counted(facts.terms, tip_height)
+    for output in facts.outputs:
+        if output.booked and output.outpoint not in aside:
+            counted.add(output)
     gone = [o for o in facts.outputs if o.booked and o.height is None]
     come = [o for o in facts.outputs if not o.booked and settled(o, facts.terms, tip_height)]
     due: list[Transfer] = []
     last: OutPoint | None = None
     for output in [*gone, *sorted(come, key=lambda o: (o.paid_at, o.outpoint))]:
-        if output in counted:
-            counted.remove(output)
-        elif output in come and output.outpoint not in aside:
-            counted.append(output)
-        target = credits_due(facts.terms, counted, posted, tip_height)
-        kind = TransferKind.DEPOSIT if output in come else TransferKind.REVERSAL
+        if output.outpoint not in aside:
+            (counted.remove if output.booked else counted.add)(output)
+        target = counted.credits(posted)
+        kind = TransferKind.REVERSAL if output.booked else TransferKind.DEPOSIT
         due.append(_transfer(kind, output, facts.watch_only, target - posted, user_id))
         posted, last = target, output.outpoint
-    target = credits_due(facts.terms, counted, posted, tip_height)
+    target = counted.credits(posted)
     if target != posted:
         named = last or max(o.outpoint for o in facts.outputs if o.booked)
         due.append(Transfer(TransferKind.ADJUSTMENT, named, target - posted, _credit_lines(target - posted, user_id)))

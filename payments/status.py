@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from payments.facts import Facts, OutputFact, Resolution
@@ -36,21 +35,6 @@ def credits_for(terms: Terms, sat: int) -> int:
     if sat <= terms.amount_sat or terms.excess is ExcessPolicy.KEEP:
         return terms.credits
     return terms.credits * sat // terms.amount_sat
-
-
-def credits_due(terms: Terms, outputs: Sequence[OutputFact], posted: int, tip_height: int) -> int:
-    """Credits that a payment should have for these final outputs, when it has `posted`.
-
-    A depth vouches for no more than the tier above it begins with: who pays a small price with a large
-    sum waits for what is on top as long as for a large price. What was given is not taken back for want
-    of depth, only when the coins themselves are gone.
-    """
-    total = sum(o.value_sat for o in outputs)
-    vouched = min(total, terms.tiers[0][0]) if terms.tiers else total
-    for number, (_, confirmations) in enumerate(terms.tiers, start=1):
-        deep = sum(o.value_sat for o in outputs if o.depth(tip_height) >= o.needs_depth(confirmations))
-        vouched = max(vouched, min(deep, terms.tiers[number][0]) if number < len(terms.tiers) else deep)
-    return max(credits_for(terms, vouched), min(posted, credits_for(terms, total)))
 
 
 def covering(facts: Facts, tip_height: int) -> tuple[OutputFact, ...]:

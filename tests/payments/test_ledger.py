@@ -21,7 +21,7 @@ from payments.ledger import (
     transfers_due,
 )
 from payments.model import ExcessPolicy, LatePolicy, OutPoint, Status
-from payments.status import credits_for, state_of
+from payments.status import credits_for, held, settled, state_of
 from tests.payments.given import IN_TIME, TIP, TOO_LATE, facts, gone, output, terms
 
 HOLD = terms(late=LatePolicy.HOLD)
@@ -159,6 +159,33 @@ def test_a_forward_leaves_the_till_once(fee: int) -> None:
     assert deltas.get(AccountKind.FEES, 0) == fee
 
 
+def by_the_book(known: Facts) -> list[tuple[OutPoint | None, int]]:
+    """`transfers_due` as a person would do it: all sums anew after each output."""
+    aside, promise = held(known), known.terms
+    there = {o.outpoint for o in known.outputs if o.booked}
+    posted = known.credits_posted
+    due: list[tuple[OutPoint | None, int]] = []
+
+    def worth() -> int:
+        counted = [o for o in known.outputs if o.outpoint in there - aside]
+        steps = [(promise.confirmations_required, None), *((depth, above) for above, depth in promise.tiers)]
+        best, full = 0, sum(o.value_sat for o in counted)
+        for place, (depth, above) in enumerate(steps):
+            deep = full if above is None else sum(o.value_sat for o in counted if o.depth(TIP) >= o.needs_depth(depth))
+            bound = promise.tiers[place][0] if place < len(promise.tiers) else deep
+            best = max(best, min(deep, bound))
+        return max(credits_for(promise, best), min(posted, credits_for(promise, full)))
+
+    last = max(there, default=None)
+    goes = [o for o in known.outputs if o.booked and o.height is None]
+    comes = [o for o in known.outputs if not o.booked and settled(o, promise, TIP)]
+    for one in [*goes, *sorted(comes, key=lambda o: (o.paid_at, o.outpoint))]:
+        there ^= {one.outpoint}
+        due.append((one.outpoint, worth() - posted))
+        posted, last = worth(), one.outpoint
+    return due if worth() == posted else [*due, (last, worth() - posted)]
+
+
 OUTPUTS = st.builds(
     lambda name, value, depth, late, coinbase, mempool: output(
         name,
@@ -208,6 +235,7 @@ def test_the_ledger_follows_any_history(
         due = transfers_due(known, "u1", TIP)
         for transfer in due:
             assert_balanced(transfer)
+        assert [(t.outpoint, t.credits) for t in due] == by_the_book(known)
         known = apply(known, due)
         assert transfers_due(known, "u1", TIP) == []
         hold = late is LatePolicy.HOLD and resolution is not Resolution.CREDIT
@@ -256,6 +284,23 @@ def test_the_depth_of_a_tier_brings_the_rest() -> None:
     assert transfers_due(done, "u1", TIP - 1) == []
     lost = replace(done, outputs=tuple(replace(o, height=None) for o in done.outputs))
     assert [t.credits for t in transfers_due(lost, "u1", TIP)] == [-1_000]
+
+
+def test_thousands_of_outputs_are_booked_without_comparing_each_with_each() -> None:
+    """A stranger may send as many as fit into blocks. What is counted here is work, not time."""
+    depths = 0
+
+    class Counting(OutputFact):
+        def depth(self, tip_height: int) -> int:
+            nonlocal depths
+            depths += 1
+            return OutputFact.depth(self, tip_height)
+
+    many = [output("a", 700, depth=3, vout=vout) for vout in range(2_000)]
+    counting = [Counting(*(getattr(o, name) for name in OutputFact.__slots__)) for o in many]
+    due = transfers_due(facts(*counting, promise=TIERED), "u1", TIP)
+    assert (len(due), sum(t.credits for t in due)) == (2_000, 900)
+    assert depths < 20 * len(many)
 
 
 def test_late_excess_is_no_option_at_the_old_price() -> None:
