@@ -99,8 +99,12 @@ class ServiceClient:
 
     def entries(self, user_id: str = "u1") -> list[tuple[str, int]]:
         """(kind, amount) of a user's statement, oldest first."""
-        found = self.get(f"users/{user_id}/credits?limit=100")["entries"]
-        return [(entry["kind"], entry["amount"]) for entry in reversed(found)]
+        found: list[tuple[str, int]] = []
+        page: dict[str, Any] = {"next_cursor": ""}
+        while page["next_cursor"] is not None:
+            page = self.get(f"users/{user_id}/credits?limit=100&cursor={page['next_cursor']}")
+            found += [(entry["kind"], entry["amount"]) for entry in page["entries"]]
+        return found[::-1]
 
     def all_events(self) -> list[dict[str, Any]]:
         """The whole feed."""
