@@ -16,6 +16,7 @@ from regtest.expected_payment import A_MOMENT, moment, new_payment, transaction,
 from regtest.node import RegtestNode
 from regtest.service import RunningService
 from regtest.service_client import BASE
+from tests.waiting import wait_for
 
 SMALL = {"id": "small", "name": "Small", "credits": 400, "price_sat": 40_000, "price_btc": "0.00040000"}
 EVENTS = [
@@ -188,8 +189,14 @@ def test_log_lines_that_people_grep_for(till: RunningService, node: RegtestNode)
     if till.mode == "forwarding":
         sweep = node.rpc("gettransaction", payment["forwarding_tx_hash"], wallet=till.owner.name)
         lines.append(f"Successfully forwarded {sweep['amount']} BTC. TX: {sweep['txid']}")
-    messages = [line["message"] for line in till.log()]
-    assert [messages.count(line) for line in lines] == [1] * len(lines)
+
+    def counts() -> list[int]:
+        messages = [line["message"] for line in till.log()]
+        return [messages.count(line) for line in lines]
+
+    # What is committed can be read before it is told in the log.
+    wait_for(lambda: min(counts()) == 1, what="the log lines")
+    assert counts() == [1] * len(lines)
     assert [line for line in till.log() if line["level"] not in ("info", "debug")] == []
 
 
