@@ -74,29 +74,29 @@ class Look:
         self._forwarder = forwarder
         self._on_first_contact = on_first_contact
         self._renewed_at = 0
-        self.believed = False
-        """Whether the node that answered last is on our network's chain."""
+        self.believed_at: str | None = None
+        """The tip at which the node was last found to be on our network's chain; None when it was not."""
 
     async def go(self, started: int) -> Looked:
         """Look once. `started` (ms) is when: a complete look proves that nothing until then was missed."""
         try:
             verdict = await self._gate.examine(started)
         except NodeError:
-            self.believed = False  # who knows which node answers next
+            self.believed_at = None  # who knows which node answers next
             raise
         if not verdict.readable:
-            self.believed = False
+            self.believed_at = None
             return Looked(verdict.reasons)
         if self._on_first_contact is not None:
             await self._on_first_contact()
             self._on_first_contact = None
-        self.believed = True
+        self.believed_at = verdict.tip.hash
         if verdict.frozen and await self._database.read(stored.cursor) is None:
             return Looked(verdict.reasons)  # where to begin is known once the node has the whole chain
         try:
             followed = await self._follower.follow()
         except NotBitcoin as error:
-            self.believed = False
+            self.believed_at = None
             self._gate.forget()
             return Looked((another_chain(error),))
         if followed.behind:

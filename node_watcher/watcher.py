@@ -154,10 +154,10 @@ class Watcher:
             await self._hearing.wait()
             self._hearing.clear()
             raws, self._heard, since = self._heard, [], self._heard_since
-            if not self._look.believed:
+            if self._look.believed_at is None:
                 continue  # it may be another network's node, with the same scripts
             try:
-                if await self._mempool.hear(raws):
+                if await self._mempool.hear(raws, at=self._look.believed_at):
                     self._meter.detection.observe(time.monotonic() - since)
             except (NodeError, *_DATABASE_TROUBLE) as error:
                 log.debug("A hint could not be followed up, the next pass will: %s", error)

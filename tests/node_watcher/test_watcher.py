@@ -33,7 +33,7 @@ async def running(watcher: Watcher, *, level: bool = True) -> AsyncIterator[Watc
     task = asyncio.create_task(watcher.run())
     try:
         if level:
-            await wait_for_async(lambda: watcher._complete_at > 0 or task.done())
+            await wait_for_async(lambda: watcher._reported.get("reasons") == [] or task.done())
         yield watcher
     finally:
         task.cancel()
