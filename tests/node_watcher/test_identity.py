@@ -339,8 +339,10 @@ async def test_age_matters_from_the_limit_on(rig: Rig) -> None:
 @asynccontextmanager
 async def witness(node: RegtestNode) -> AsyncIterator[WitnessNode]:
     rpc = HttpRpc(node.rpc_url, Credentials(cookie_file=node.cookie_file))
-    yield WitnessNode(node.rpc_url, rpc)
-    await rpc.close()
+    try:
+        yield WitnessNode(node.rpc_url, rpc)
+    finally:
+        await rpc.close()
 
 
 @pytest.fixture
