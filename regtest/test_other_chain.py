@@ -115,3 +115,34 @@ def test_a_service_that_starts_beside_another_coin_says_so_and_ends(
     till.serve().refused("164 bytes", "another coin")
     part()
     till.start()
+
+
+def test_a_witness_node_of_the_settings_must_agree(make_node: Callable[..., RegtestNode], make_till: MakeTill) -> None:
+    node, other = make_node(p2p=True).fund(5), make_node(p2p=True, zmq=False)
+    node.connect(other)
+    other.wait_for_tip(node.tip)
+    address = {"rpc_url": other.rpc_url, "rpc_cookie_file": str(other.cookie_file)}
+    till = make_till(node, settings={"node": {"witness_nodes": [address]}})
+    payment = till.create("small", "split")
+    node.disconnect()
+    node.pay(payment["address"], 40_000)
+    node.mine(4)
+    other.mine(5)
+    till.wait("the reason", lambda: till.not_ready() == ["witness-disagrees"])
+    assert frozen(till)
+    assert till.balance("split") == 0
+    node.connect(other)
+    node.wait_for_tip(other.tip)
+    till.wait_level()
+    assert till.balance("split") == 0
+    node.mine(3)
+    other.wait_for_tip(node.tip)
+    assert till.wait_payment(payment["payment_id"], "forwarded")["credited"] == 400
+    other.stop()
+    node.mine(1)
+    till.wait("the reason", lambda: till.not_ready() == ["witness-silent"])
+    other.start()
+    node.connect(other)
+    till.wait_level()
+    assert till.entries("split") == [("payment", 400)]
+    assert till.stop() == 0

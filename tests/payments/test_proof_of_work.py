@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node_watcher.chain_rules import rules_of
 from payments.model import BlockId
 from payments.proof_of_work import NO_PARENT, BadHeader, check_header, target_of
 from regtest.node import RegtestNode
@@ -61,6 +62,17 @@ def test_the_first_block_of_each_network(network: str) -> None:
     raw, block_hash, limit = GENESIS[network]
     header = check_header(bytes.fromhex(raw), BlockId(0, block_hash), easiest_bits=limit, parent=NO_PARENT)
     assert (header.hash, header.height, header.prev_hash) == (block_hash, 0, NO_PARENT)
+
+
+def test_the_second_block_of_main_stands_on_the_first() -> None:
+    raw = bytes.fromhex(
+        "010000006fe28c0ab6f1b372c1a6a246ae63f74f931e8365e15a089c68d6190000000000982051fd1e4ba744bbbe680e1fee14677ba1"
+        "a3c3540bf7b1cdb606e857233e0e61bc6649ffff001d01e36299"
+    )
+    block = BlockId(1, "00000000839a8e6886ab5951d76f411475428afc90947ee320161bbf18eb6048")
+    assert check_header(raw, block, easiest_bits=0x1D00FFFF, parent=MAIN_ID.hash).id == block
+    with pytest.raises(BadHeader, match="difficulty"):
+        check_header(raw, block, easiest_bits=rules_of("main").easiest_bits)
 
 
 def test_blocks_of_a_real_node_stand_on_one_another(node: RegtestNode) -> None:
