@@ -8,9 +8,10 @@ import socket
 from typing import Any
 
 from commands.console import refuse
-from commands.node_client import rpc_client
+from commands.node_client import chain_rules, rpc_client
 from config.settings import Settings
-from node_watcher.gate import wrong_network
+from node_watcher.clock import now_ms
+from node_watcher.gate import Gate, wrong_network
 from node_watcher.rpc import NodeForbids, NodeRefusesLogin, NodeUnavailable, Rpc, RpcError
 from payments.keys import SlowBackend, assert_fast_backend
 
@@ -19,6 +20,7 @@ log = logging.getLogger("nodetill")
 RPC_METHODS = (
     "getblockchaininfo",
     "getbestblockhash",
+    "getblockhash",
     "getblockheader",
     "getblock",
     "getrawmempool",
@@ -27,6 +29,7 @@ RPC_METHODS = (
     "getrawtransaction",
     "gettxout",
     "gettxspendingprevout",
+    "getnetworkinfo",
     "getzmqnotifications",
     "deriveaddresses",
     "listwallets",
@@ -77,6 +80,9 @@ async def _check(rpc: Rpc, settings: Settings) -> None:
     if info["chain"] != settings.node.network:
         refuse(wrong_network(settings.node.network, str(info["chain"])).detail)
     await _check_permissions(rpc, forwarding=settings.wallet.descriptor is None)
+    verdict = await Gate(rpc, chain_rules(settings)).examine(now_ms())
+    if not verdict.readable:
+        refuse(verdict.reasons[0].detail)
     await _check_zmq(rpc, settings)
 
 

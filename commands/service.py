@@ -16,7 +16,7 @@ from api.server import serving
 from api.shop import DemoNode, Offer, Shop
 from api.watcher_elsewhere import WatcherElsewhere
 from commands.keychain import Keychain
-from commands.node_client import hints_for, rest_client, rpc_client
+from commands.node_client import chain_rules, hints_for, rest_client, rpc_client, witness_nodes
 from config.settings import Settings
 from node_watcher.blocks import BlockSource
 from node_watcher.chain import ChainFollower
@@ -24,6 +24,7 @@ from node_watcher.clock import now_ms
 from node_watcher.crediting import Crediting
 from node_watcher.derivation import check_derivation
 from node_watcher.forwarder import Forwarder
+from node_watcher.gate import Gate
 from node_watcher.hints import Hint
 from node_watcher.look import Look
 from node_watcher.mempool import Mempool
@@ -145,27 +146,29 @@ async def _watcher(
     rest = rest_client(settings)
     stack.push_async_callback(rest.close)
     watchlist = Watchlist(database)
-    network = settings.node.network
+    network, rules = settings.node.network, chain_rules(settings)
+    witnesses = witness_nodes(settings)
+    for witness in witnesses:
+        stack.push_async_callback(witness.rpc.close)
     forwarder = None
     if keychain.signer is not None and keychain.destination is not None:
-        rules = settings.forwarding
+        limits = settings.forwarding
         forwarder = Forwarder(
             rpc,
             database,
             keychain.signer,
             keychain.destination,
-            ForwardRules(rules.max_feerate, rules.target_blocks, rules.min_sat),
+            ForwardRules(limits.max_feerate, limits.target_blocks, limits.min_sat),
             keychain_id=keychain_id,
             network=network,
             meter=meter,
         )
     mempool = Mempool(rpc, database, watchlist)
     look = Look(
-        network,
-        rpc,
+        Gate(rpc, rules, witnesses),
         database,
         watchlist,
-        ChainFollower(rpc, BlockSource(rpc, rest), database, watchlist),
+        ChainFollower(rpc, BlockSource(rpc, rest), database, watchlist, rules),
         mempool,
         Crediting(rpc, database, meter),
         forwarder=forwarder,

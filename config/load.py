@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,19 @@ def _holds_secret(tables: dict[str, Any]) -> bool:
         value = tables.get(section, {}).get(key)
         if isinstance(value, str) and (key != "url" or holds_password(value)):
             return True
-    return any(isinstance(item, dict) and "secret" in item for item in tables.get("webhooks", []))
+    return any(key in item for item, key, _ in _items(tables))
+
+
+def _items(tables: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Tables in lists that may hold a secret: the table, the secret's key, its name for people."""
+    witnesses = tables.get("node", {}).get("witness_nodes")
+    for items, key, name in (
+        (tables.get("webhooks"), "secret", "webhooks"),
+        (witnesses, "rpc_password", "node.witness_nodes"),
+    ):
+        for number, item in enumerate(items if isinstance(items, list) else [], 1):
+            if isinstance(item, dict):
+                yield item, key, f"{name} number {number}: {key}"
 
 
 def _place(value: str, folder: Path, environ: Mapping[str, str]) -> str:
@@ -78,9 +90,10 @@ def _anchor(tables: dict[str, Any], folder: Path, environ: Mapping[str, str]) ->
         value = tables.get(section, {}).get(key)
         if isinstance(value, str) and value:
             tables[section][key] = _place(value, folder, environ)
-    for item in tables.get("webhooks", []):
-        if isinstance(item, dict) and isinstance(item.get("secret_file"), str):
-            item["secret_file"] = _place(item["secret_file"], folder, environ)
+    for item, key, _ in _items(tables):
+        for path in (f"{key}_file", "rpc_cookie_file"):
+            if isinstance(item.get(path), str):
+                item[path] = _place(item[path], folder, environ)
     url = tables.get("database", {}).get("url")
     if isinstance(url, str):
         tables["database"]["url"] = anchored(url, folder)
@@ -108,9 +121,7 @@ def _secrets(tables: dict[str, Any], sources: dict[str, str], problems: list[str
     """Replaces every `<secret>_file` by what stands in the file. False when one cannot be."""
     before = len(problems)
     places = [(tables[name], key, f"{name}.{key}") for name, key in SECRETS if name in tables]
-    for number, item in enumerate(tables.get("webhooks", []), 1):
-        if isinstance(item, dict):
-            places.append((item, "secret", f"webhooks number {number}: secret"))
+    places += _items(tables)
     for table, key, setting in places:
         name = table.pop(f"{key}_file", None)
         if name is None:

@@ -6,12 +6,13 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Self, get_args
-from urllib.parse import urlsplit
+from typing import ClassVar, Literal, Self, get_args
 
-from pydantic import SecretStr, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
-from config.base import Section
+from config.base import Whole
+from config.checkpoint import Checkpoint
+from config.rpc_address import RpcAddress, WitnessNodeSettings
 
 Network = Literal["main", "testnet4", "signet", "regtest"]
 NETWORKS: tuple[str, ...] = get_args(Network)
@@ -36,40 +37,20 @@ def default_cookie_file(network: str, environ: Mapping[str, str]) -> Path:
     return datadir / _FOLDER[network] / ".cookie"
 
 
-class NodeSettings(Section):
-    """The node, its credentials, its notifications."""
+class NodeSettings(RpcAddress):
+    """The node, its credentials, its notifications, and by what it is known to follow the right chain."""
+
+    section: ClassVar[str] = "node."
 
     network: Network
-    rpc_url: str
-    rpc_cookie_file: Path | None = None
-    rpc_user: str | None = None
-    rpc_password: SecretStr | None = None
     zmq_rawtx: str | None = None
     zmq_hashblock: str | None = None
     zmq_sequence: str | None = None
     wallet: str = "nodetill"
-
-    @field_validator("rpc_url")
-    @classmethod
-    def _http(cls, value: str) -> str:
-        try:
-            parts = urlsplit(value)
-            good = parts.scheme in ("http", "https") and bool(parts.hostname)
-            port = parts.port
-        except ValueError:
-            good, port = False, None
-        if not good:
-            raise ValueError("must be the http address of your node's RPC, such as http://127.0.0.1:8332")
-        if parts.username is not None or parts.password is not None:
-            raise ValueError(
-                "must not hold a user or password; write them as node.rpc_user and "
-                "node.rpc_password, or use node.rpc_cookie_file"
-            )
-        if parts.query or parts.fragment or parts.path not in ("", "/"):
-            raise ValueError("must end after the port; the name of the wallet is its own setting, node.wallet")
-        if port is None:
-            raise ValueError("needs a port, such as http://127.0.0.1:8332")
-        return value.rstrip("/")
+    witness_nodes: tuple[WitnessNodeSettings, ...] = ()
+    checkpoints: tuple[Checkpoint, ...] = ()
+    accept_version: str | None = None
+    stale_after_minutes: Whole | None = None
 
     @field_validator("zmq_rawtx", "zmq_hashblock", "zmq_sequence")
     @classmethod
@@ -97,16 +78,27 @@ class NodeSettings(Section):
             raise ValueError("must be 1 to 64 letters, digits, dots, dashes or underscores")
         return value
 
+    @field_validator("checkpoints")
+    @classmethod
+    def _once_each(cls, value: tuple[Checkpoint, ...]) -> tuple[Checkpoint, ...]:
+        if len({pin.height for pin in value}) != len(value):
+            raise ValueError("names the same height twice; keep one line for each")
+        return value
+
+    @field_validator("stale_after_minutes")
+    @classmethod
+    def _some_minutes(cls, value: int | None) -> int | None:
+        if value is not None and value < 1:
+            raise ValueError("must be at least 1; blocks come every 10 minutes, and pauses of an hour are common")
+        return value
+
     @model_validator(mode="after")
-    def _one_kind_of_credentials(self) -> Self:
-        if self.rpc_user and self.rpc_cookie_file:
-            raise ValueError("node.rpc_user and node.rpc_cookie_file are both set; keep one of the two")
-        if self.rpc_password is not None and not self.rpc_user:
-            raise ValueError(
-                "node.rpc_password is set without node.rpc_user; add the user that your rpcauth line names"
-            )
-        if self.rpc_user and self.rpc_password is None:
-            raise ValueError("node.rpc_user is set without a password; add node.rpc_password_file or node.rpc_password")
-        if self.rpc_user and ":" in self.rpc_user:
-            raise ValueError("node.rpc_user must not hold a colon; HTTP ends the name there")
+    def _witnesses_are_others(self) -> Self:
+        addresses = [self.rpc_url, *(witness.rpc_url for witness in self.witness_nodes)]
+        for address in addresses:
+            if addresses.count(address) > 1:
+                raise ValueError(
+                    f"node.witness_nodes: {address} is named twice, as node.rpc_url or as another witness; a witness "
+                    "is another node"
+                )
         return self

@@ -23,7 +23,7 @@ PATHS = (("node", "rpc_cookie_file"), ("wallet", "seed_file"))
 LISTS = ("packages", "webhooks")
 """Sections that are lists of tables; in an environment variable they are JSON."""
 
-JSON_KEYS = (("payments", "tiers"),)
+JSON_KEYS = (("payments", "tiers"), ("node", "witness_nodes"), ("node", "checkpoints"))
 """Keys whose environment variable is JSON."""
 
 

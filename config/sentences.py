@@ -8,8 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from config.base import Section
+from config.checkpoint import Checkpoint
 from config.packages import PackageSettings
 from config.payments import Tier
+from config.rpc_address import WitnessNodeSettings
 from config.schema import SECRETS, SECTION_KEYS, nearest
 from config.webhooks import WebhookSettings
 
@@ -32,6 +34,8 @@ _ITEMS: dict[str, type[Section]] = {
     "packages": PackageSettings,
     "webhooks": WebhookSettings,
     "tiers": Tier,
+    "witness_nodes": WitnessNodeSettings,
+    "checkpoints": Checkpoint,
 }
 
 
@@ -76,7 +80,7 @@ def _origin(item: dict[str, Any], loc: tuple[str | int, ...], sources: Mapping[s
     source = sources.get(".".join(map(str, loc[:2]))) or sources.get(str(loc[0]) if loc else "")
     value = item["input"]
     shown = isinstance(value, (str, int)) or type(value).__name__ == "Decimal"
-    secret = loc[:2] in SECRETS or loc[0] == "wallet" or loc[-1] == "secret" or "@" in str(value)
+    secret = loc[:2] in SECRETS or loc[0] == "wallet" or loc[-1] in ("secret", "rpc_password") or "@" in str(value)
     parts = []
     if shown and not secret and item["type"] not in ("missing", "extra_forbidden"):
         text = str(value)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from node_watcher.rest import Rest
 from node_watcher.rpc import NodeError, NodeUnavailable, Rpc
 from payments.block import HEADER_SIZE
 from payments.tx import display_hash, sha256d
 
+ANOTHER_NODE: Final = "Point node.rpc_url at a node that follows Bitcoin (Bitcoin Core)."
+
 
 class NotBitcoin(NodeError):
-    """The node serves blocks that are not Bitcoin's."""
+    """The node serves blocks that are not of its network's chain."""
+
+    def __init__(self, block_hash: str, why: object) -> None:
+        super().__init__(
+            f"The node follows the rules of another coin: its block {block_hash} is none of this network ({why}). "
+            f"Nothing of it is recorded. {ANOTHER_NODE}"
+        )
 
 
 class BlockSource:
@@ -25,10 +35,7 @@ class BlockSource:
         if raw is None:
             raw = bytes.fromhex(await self._rpc.call("getblock", block_hash, 0))
         if display_hash(sha256d(raw[:HEADER_SIZE])) != block_hash:
-            raise NotBitcoin(
-                f"The node gave a block for {block_hash} whose header does not have that hash: it follows "
-                "the rules of another coin. Point node.rpc_url at a node that follows Bitcoin (Bitcoin Core)."
-            )
+            raise NotBitcoin(block_hash, "its header does not have that hash (double SHA-256 of 80 bytes)")
         return raw
 
     async def _by_rest(self, block_hash: str) -> bytes | None:

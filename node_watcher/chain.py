@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node_watcher.blocks import BlockSource
+from node_watcher.blocks import BlockSource, NotBitcoin
+from node_watcher.chain_rules import ChainRules
 from node_watcher.changes import tell
 from node_watcher.clock import now_ms
 from node_watcher.rpc import NodeError, Rpc, RpcError
 from node_watcher.watchlist import Watchlist
-from payments.block import MalformedBlock, match_block
+from payments.block import HEADER_SIZE, MalformedBlock, match_block
 from payments.chain import AtTip, Connect, Disconnect, HeaderAnswer, NodeBehind, next_step
 from payments.model import BlockHeader, BlockId, IncomingTx
+from payments.proof_of_work import BadHeader, check_header
 from storage import chain as stored
 from storage.database import Database
 
@@ -42,13 +44,17 @@ class Followed:
 
 
 class ChainFollower:
-    """Walks the cursor in the database to the node's tip."""
+    """Walks the cursor in the database to the node's tip. Each block must carry its work and stand on
+    the one before it, or nothing of it is recorded (`NotBitcoin`)."""
 
-    def __init__(self, rpc: Rpc, blocks: BlockSource, database: Database, watchlist: Watchlist) -> None:
+    def __init__(
+        self, rpc: Rpc, blocks: BlockSource, database: Database, watchlist: Watchlist, rules: ChainRules
+    ) -> None:
         self._rpc = rpc
         self._blocks = blocks
         self._database = database
         self._watchlist = watchlist
+        self._rules = rules
 
     async def follow(
         self, told: Callable[[BlockId], None] = lambda block: None, *, at_most: int = _AT_MOST
@@ -60,8 +66,7 @@ class ChainFollower:
         renew = False
         last_word = time.monotonic()
         while True:
-            header, parent = await self._header(cursor)
-            match next_step(cursor, header):
+            match next_step(cursor, await self._header(cursor)):
                 case AtTip(tip):
                     return Followed(tip, connected, disconnected)
                 case NodeBehind():
@@ -78,11 +83,11 @@ class ChainFollower:
                     if renew:  # what was deep enough to be let alone may be spent otherwise in this branch
                         await self._watchlist.renew_prevouts()
                         renew = False
-                    cursor = await self._connect(BlockId(height, block_hash))
+                    cursor = await self._connect(BlockId(height, block_hash), cursor.hash)
                     connected += 1
                 case Disconnect(block):
                     log.warning("Block %s at height %d is stale: stepping back", block.hash, block.height)
-                    cursor = await self._disconnect(block, parent)
+                    cursor = await self._disconnect(block, await self._parent_hash(block))
                     disconnected += 1
                     renew = True
             told(cursor)
@@ -90,18 +95,34 @@ class ChainFollower:
                 log.info("Catching up with the chain: height %d", cursor.height)
                 last_word = time.monotonic()
 
-    async def _header(self, block: BlockId) -> tuple[HeaderAnswer | None, str]:
+    async def _header(self, block: BlockId) -> HeaderAnswer | None:
         try:
             header = await self._rpc.call("getblockheader", block.hash)
         except RpcError as error:
             if error.code == _NOT_FOUND:
-                return None, ""
+                return None
             raise
-        answer = HeaderAnswer(header["confirmations"], header.get("nextblockhash"))
-        return answer, header.get("previousblockhash", "")
+        return HeaderAnswer(header["confirmations"], header.get("nextblockhash"))
 
-    async def _connect(self, block: BlockId) -> BlockId:
+    async def _parent_hash(self, block: BlockId) -> str:
+        """Of a block that we connected, or, below where we began, of one that proves itself."""
+        known = await self._database.read(stored.parent_hash, block.hash)
+        return known or (await self._proven(block)).prev_hash
+
+    async def _proven(self, block: BlockId) -> BlockHeader:
+        """The header of a block that is not read, held against the rules all the same."""
+        raw: str = await self._rpc.call("getblockheader", block.hash, False)
+        return self._check(bytes.fromhex(raw), block)
+
+    def _check(self, raw: bytes, block: BlockId, parent: str | None = None) -> BlockHeader:
+        try:
+            return check_header(raw, block, easiest_bits=self._rules.easiest_bits, parent=parent)
+        except BadHeader as error:
+            raise NotBitcoin(block.hash, error) from error
+
+    async def _connect(self, block: BlockId, parent: str) -> BlockId:
         raw = await self._blocks.fetch(block.hash)
+        self._check(raw[:HEADER_SIZE], block, parent)
         await self._watchlist.refresh()
         header, mined = self._match(raw, block)
         changes = await self._database.write(stored.connect, header, mined, now_ms())
@@ -142,6 +163,7 @@ class ChainFollower:
         while earliest is not None and header["height"] > 0 and header["time"] * 1000 > earliest - _EARLIEST_MARGIN_MS:
             header = await self._rpc.call("getblockheader", header["previousblockhash"])
         begin = BlockId(header["height"], header["hash"])
+        await self._proven(begin)
         await self._database.write(stored.begin_at, begin)
         log.info("Watching the chain from height %d", begin.height)
         return begin

@@ -6,13 +6,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from node_watcher.blocks import NotBitcoin
 from node_watcher.chain import ChainFollower
 from node_watcher.changes import tell
 from node_watcher.clock import now_ms
 from node_watcher.crediting import Crediting, tell_bookings
-from node_watcher.gate import Reason, examine
+from node_watcher.gate import Gate
+from node_watcher.identity import another_chain
 from node_watcher.mempool import Mempool
-from node_watcher.rpc import NodeError, Rpc
+from node_watcher.reason import Reason
+from node_watcher.rpc import NodeError
 from node_watcher.watchlist import Watchlist
 from payments.model import BlockId
 from storage import chain as stored
@@ -52,8 +55,7 @@ class Look:
 
     def __init__(
         self,
-        network: str,
-        rpc: Rpc,
+        gate: Gate,
         database: Database,
         watchlist: Watchlist,
         follower: ChainFollower,
@@ -63,8 +65,7 @@ class Look:
         forwarder: Forwards | None = None,
         on_first_contact: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._network = network
-        self._rpc = rpc
+        self._gate = gate
         self._database = database
         self._watchlist = watchlist
         self._follower = follower
@@ -73,26 +74,31 @@ class Look:
         self._forwarder = forwarder
         self._on_first_contact = on_first_contact
         self._renewed_at = 0
-        self.believed = False
-        """Whether the node that answered last is on our network."""
+        self.believed_at: str | None = None
+        """The tip at which the node was last found to be on our network's chain; None when it was not."""
 
     async def go(self, started: int) -> Looked:
         """Look once. `started` (ms) is when: a complete look proves that nothing until then was missed."""
         try:
-            verdict = await examine(self._rpc, self._network)
+            verdict = await self._gate.examine(started)
         except NodeError:
-            self.believed = False  # who knows which node answers next
+            self.believed_at = None  # who knows which node answers next
             raise
         if not verdict.readable:
-            self.believed = False
+            self.believed_at = None
             return Looked(verdict.reasons)
         if self._on_first_contact is not None:
             await self._on_first_contact()
             self._on_first_contact = None
-        self.believed = True
+        self.believed_at = verdict.tip.hash
         if verdict.frozen and await self._database.read(stored.cursor) is None:
             return Looked(verdict.reasons)  # where to begin is known once the node has the whole chain
-        followed = await self._follower.follow()
+        try:
+            followed = await self._follower.follow()
+        except NotBitcoin as error:
+            self.believed_at = None
+            self._gate.forget()
+            return Looked((another_chain(error),))
         if followed.behind:
             return Looked((*verdict.reasons, _node_behind(followed.tip)))
         tip = followed.tip
@@ -103,7 +109,9 @@ class Look:
         if tip.height >= self._renewed_at + _RENEW_EVERY_BLOCKS:
             await self._watchlist.renew_prevouts()
             self._renewed_at = tip.height
-        if verdict.frozen or not await self._mempool.look(tip):
+        if tip != verdict.tip:
+            return Looked(verdict.reasons, more=True)  # the verdict was of another tip: ask about this one
+        if verdict.loading or not await self._mempool.look(tip) or verdict.frozen:
             return Looked(verdict.reasons)
         await self._conclude(tip, started)
         return Looked((), tip)

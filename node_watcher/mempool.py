@@ -9,7 +9,7 @@ from typing import Any
 
 from node_watcher.changes import tell
 from node_watcher.clock import now_ms
-from node_watcher.rpc import Rpc, RpcError
+from node_watcher.rpc import Call, NodeError, Rpc, RpcError
 from node_watcher.watchlist import Watchlist
 from payments.model import BlockId, IncomingTx
 from payments.tx import MalformedTransaction, match
@@ -18,6 +18,13 @@ from storage.database import Database
 
 log = logging.getLogger("nodetill")
 _CHUNK = 1_000
+
+
+class TipMoved(NodeError):
+    """The node's best block is not the one at which it was believed: a new block, or another node."""
+
+    def __init__(self) -> None:
+        super().__init__("the node has another tip than it had when it was last looked at")
 
 
 class Mempool:
@@ -30,11 +37,13 @@ class Mempool:
         self._looked_at: set[str] = set()
         self.unreadable_total = 0
 
-    async def hear(self, raws: Sequence[bytes]) -> int:
+    async def hear(self, raws: Sequence[bytes], *, at: str | None = None) -> int:
         """Raw transactions from ZMQ, from anybody as far as we know: match them, and ask the node
-        about those that concern us before anything is recorded. Returns how many were recorded."""
+        about those that concern us before anything is recorded. Returns how many were recorded.
+
+        `at` is the tip for which the node was believed; raises `TipMoved` when it has another now."""
         await self._watchlist.refresh()
-        return len(await self._record(self._matches(raws)))
+        return len(await self._record(self._matches(raws), at))
 
     async def look(self, tip: BlockId) -> bool:
         """Compare the whole mempool with what we believe; call it when our cursor is at `tip`.
@@ -83,9 +92,14 @@ class Mempool:
             log.warning("A transaction could not be read and was skipped: %s", error)
             return None
 
-    async def _record(self, found: Sequence[IncomingTx]) -> list[str]:
+    async def _record(self, found: Sequence[IncomingTx], at: str | None = None) -> list[str]:
         """Record those that the node has in its mempool; their txids."""
-        entries = await self._rpc.batch([("getmempoolentry", seen.txid) for seen in found])
+        asked: list[Call] = [("getmempoolentry", seen.txid) for seen in found]
+        if found and at is not None:
+            asked.append(("getbestblockhash",))
+        entries = await self._rpc.batch(asked)
+        if found and at is not None and entries.pop() != at:
+            raise TipMoved
         # An error: forged, or mined meanwhile, and then the block will tell.
         there = [(s, int(e["time"]) * 1000) for s, e in zip(found, entries, strict=True) if not isinstance(e, RpcError)]
         now = now_ms()

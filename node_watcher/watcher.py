@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from node_watcher.askers import answer_askers
 from node_watcher.clock import now_ms
-from node_watcher.gate import Reason
 from node_watcher.look import Look, Looked
 from node_watcher.mempool import Mempool
 from node_watcher.meter import Meter
+from node_watcher.reason import Reason
 from node_watcher.rpc import NodeError
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness, WitnessUnusable
@@ -30,8 +30,8 @@ _HEARTBEAT_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _LONG_PASS_SECONDS = 60.0
 _DEAF_HEARTBEATS = 3
-# Their figures move all the time: they are said once.
-_PROGRESS = ("behind", "syncing")
+# Their figures move with the chain: they are said once.
+_SAID_ONCE = ("behind", "syncing", "chain-mismatch", "stale", "witness-disagrees", "witness-silent")
 _STARTING = Reason("starting", "The watcher is starting.")
 _HEARD_AT_MOST = 50_000
 # A full disk, a server that restarts: the world's misbehaviour, which ends by itself or by a person.
@@ -156,10 +156,10 @@ class Watcher:
             await self._hearing.wait()
             self._hearing.clear()
             raws, self._heard, since = self._heard, [], self._heard_since
-            if not self._look.believed:
+            if self._look.believed_at is None:
                 continue  # it may be another network's node, with the same scripts
             try:
-                if await self._mempool.hear(raws):
+                if await self._mempool.hear(raws, at=self._look.believed_at):
                     self._meter.detection.observe(time.monotonic() - since)
             except (NodeError, *_DATABASE_TROUBLE) as error:
                 log.debug("A hint could not be followed up, the next pass will: %s", error)
@@ -248,7 +248,7 @@ class Watcher:
             self._complete_at, self._complete_pass, self._tip = started, self._passes_begun, looked.tip
         elif reasons:
             self._failed_pass = self._passes_begun
-        said = {reason.code for reason in self._reasons if reason.code in _PROGRESS}
+        said = {reason.code for reason in self._reasons if reason.code in _SAID_ONCE}
         for reason in reasons:
             if reason not in self._reasons and reason.code not in said:
                 log.warning("Not ready: %s", reason.detail)

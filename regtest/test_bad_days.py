@@ -83,8 +83,14 @@ def stolen_cookie(till: RunningService) -> None:
     till.settings["node"]["rpc_cookie_file"] = str(other)
 
 
+def pinned(till: RunningService) -> None:
+    till.node.mine(1)
+    till.settings["node"]["checkpoints"] = [{"height": 1, "hash": "ab" * 32}]
+
+
 SETTINGS: list[tuple[str, Mode, Change, list[str]]] = [
     ("wrong network", "watch-only", setting("node", network="signet"), ["node.network", "signet", "regtest"]),
+    ("another chain", "watch-only", pinned, ["at height 1", "ab" * 32, "node.checkpoints"]),
     ("unknown network", "watch-only", setting("node", network="testnet3"), ["node.network"]),
     ("wrong password", "watch-only", wrong_password, ["node.rpc_user", "node.rpc_password"]),
     ("old cookie", "watch-only", stolen_cookie, ["node.rpc_cookie_file"]),

@@ -9,6 +9,7 @@ import pytest
 from config.load import ConfigurationError, load
 from tests.config.test_load import MINIMAL, written
 
+PIN = f'{{height = 7, hash = "{"ab" * 32}"}}'
 WHSEC = "whsec_" + "QUFB" * 8
 
 
@@ -110,6 +111,50 @@ IN_FILE = {
     "rpc scheme": (
         MINIMAL.replace("[wallet]", 'rpc_url = "127.0.0.1:8332"\n[wallet]'),
         ["node.rpc_url", "http://127.0.0.1:8332"],
+    ),
+    "pin": (
+        MINIMAL.replace("[wallet]", 'checkpoints = [{height = 7, hash = "0xab"}]\n[wallet]'),
+        ["node.checkpoints number 1: hash must be the 64 hex digits", "getblockhash"],
+    ),
+    "pin below": (
+        MINIMAL.replace("[wallet]", f'checkpoints = [{{height = 0, hash = "{"ab" * 32}"}}]\n[wallet]'),
+        ["node.checkpoints number 1: height must be a block's height"],
+    ),
+    "same pin": (
+        MINIMAL.replace("[wallet]", f"checkpoints = [{', '.join([PIN] * 2)}]\n[wallet]"),
+        ["node.checkpoints names the same height twice"],
+    ),
+    "witness without login": (
+        MINIMAL.replace("[wallet]", 'witness_nodes = [{rpc_url = "http://10.0.0.2:8332"}]\n[wallet]'),
+        ["node.witness_nodes number 1 needs a login", "rpc_cookie_file"],
+    ),
+    "witness with both": (
+        MINIMAL.replace(
+            "[wallet]",
+            'witness_nodes = [{rpc_url="http://10.0.0.2:8332", rpc_user="u", rpc_cookie_file="c"}]\n[wallet]',
+        ),
+        ["node.witness_nodes number 1 rpc_user and rpc_cookie_file are both set"],
+    ),
+    "witness at nothing": (
+        MINIMAL.replace("[wallet]", 'witness_nodes = [{rpc_url = "10.0.0.2", rpc_cookie_file = "c"}]\n[wallet]'),
+        ["node.witness_nodes number 1: rpc_url must be the http address"],
+    ),
+    "witness key": (
+        MINIMAL.replace(
+            "[wallet]",
+            'witness_nodes = [{rpc_url = "http://10.0.0.2:8332", rpc_cookie_file = "c", rpc_cookie = "c"}]\n[wallet]',
+        ),
+        ["node.witness_nodes number 1: rpc_cookie is not a setting; did you mean rpc_cookie_file?"],
+    ),
+    "own witness": (
+        MINIMAL.replace(
+            "[wallet]", 'witness_nodes = [{rpc_url = "http://127.0.0.1:18443", rpc_cookie_file = "c"}]\n[wallet]'
+        ),
+        ["node.witness_nodes: http://127.0.0.1:18443 is named twice"],
+    ),
+    "no age": (
+        MINIMAL.replace("[wallet]", "stale_after_minutes = 0\n[wallet]"),
+        ["node.stale_after_minutes must be at least 1"],
     ),
     "user without password": (
         MINIMAL.replace("[wallet]", 'rpc_user = "u"\n[wallet]'),

@@ -20,8 +20,10 @@ from api.app import BASE, make_app
 from api.problem import Kind
 from api.shop import DemoNode, Shop
 from commands.preflight import FORWARDING_METHODS, HWM_WANTED, RPC_METHODS
+from config.checkpoint import Checkpoint
 from config.environment import PLAIN_NAMES
 from config.payments import Tier
+from config.rpc_address import WitnessNodeSettings
 from config.schema import LISTS, SECRETS
 from config.settings import Settings
 from payments.events import EventType
@@ -82,7 +84,9 @@ def test_settings_that_are_no_keys_of_a_table_are_in_the_configuration() -> None
     words = code_words("docs/configuration.md")
     assert {f"{section}.{key}_file" for section, key in SECRETS} <= words
     assert set(PLAIN_NAMES) <= words
-    assert set(Tier.model_fields) <= words
+    for inner in (Tier, WitnessNodeSettings, Checkpoint):
+        assert set(inner.model_fields) <= words
+    assert "rpc_password_file" in words
 
 
 def test_each_documented_setting_exists() -> None:

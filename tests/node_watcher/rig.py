@@ -15,10 +15,12 @@ from typing import Any
 
 from node_watcher.blocks import BlockSource
 from node_watcher.chain import ChainFollower
+from node_watcher.chain_rules import ChainRules, rules_of
 from node_watcher.clock import now_ms
 from node_watcher.credentials import Credentials
 from node_watcher.crediting import Crediting
 from node_watcher.forwarder import Destination, Forwarder
+from node_watcher.gate import Gate
 from node_watcher.look import Forwards, Look
 from node_watcher.mempool import Mempool
 from node_watcher.rpc import Call
@@ -28,6 +30,7 @@ from node_watcher.signers import open_signer
 from node_watcher.watcher import Watcher
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness
+from node_watcher.witness_node import WitnessNode
 from payments.address import script_pubkey
 from payments.descriptor import RangedDescriptor
 from payments.forward import ForwardRules
@@ -80,6 +83,7 @@ class Rig:
         self.forwarding = forwarding
         self.keychain = 0
         self.watchlist = Watchlist(database)
+        self.rules = rules_of("regtest")
         self.follower = self.new_follower()
         self.mempool = Mempool(self.rpc, database, self.watchlist)
         self.crediting = Crediting(self.rpc, database)
@@ -103,7 +107,7 @@ class Rig:
         await self.database.read(invariants.check)
 
     def new_follower(self) -> ChainFollower:
-        return ChainFollower(self.rpc, BlockSource(self.rpc), self.database, self.watchlist)
+        return ChainFollower(self.rpc, BlockSource(self.rpc), self.database, self.watchlist, self.rules)
 
     def new_witness(self, wallet: str | None = None) -> Witness:
         return Witness(
@@ -132,12 +136,12 @@ class Rig:
         *,
         witness: Witness | None = None,
         forwarder: Forwards | None = None,
-        network: str = "regtest",
+        rules: ChainRules | None = None,
+        witness_nodes: Sequence[WitnessNode] = (),
         interval: float = 3600.0,
     ) -> Watcher:
         look = Look(
-            network,
-            self.rpc,
+            Gate(self.rpc, rules or self.rules, witness_nodes),
             self.database,
             self.watchlist,
             self.follower,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from node_watcher.chain_rules import rules_of
+from node_watcher.clock import now_ms
 from node_watcher.derivation import DerivationDiffers, check_derivation
-from node_watcher.gate import examine
+from node_watcher.gate import Gate, Verdict
 from node_watcher.rpc import NodeUnavailable, RpcError
 from payments.descriptor import RangedDescriptor
 from regtest.node import RegtestNode
@@ -25,6 +28,11 @@ async def rpc(node: RegtestNode) -> AsyncIterator[MeddlingRpc]:
     opened = MeddlingRpc(node)
     yield opened
     await opened.close()
+
+
+async def examine(rpc: MeddlingRpc, network: str) -> Verdict:
+    """As a network of that name whose chain is regtest's."""
+    return await Gate(rpc, replace(rules_of("regtest"), network=network)).examine(now_ms())
 
 
 def says(rpc: MeddlingRpc, **changed: object) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from node_watcher.chain import ChainFollower, Followed
+from node_watcher.chain_rules import rules_of
 from node_watcher.clock import now_ms
 from node_watcher.rpc import NodeForbids, NodeUnavailable
 from node_watcher.watcher import Watcher
@@ -32,7 +33,7 @@ async def running(watcher: Watcher, *, level: bool = True) -> AsyncIterator[Watc
     task = asyncio.create_task(watcher.run())
     try:
         if level:
-            await wait_for_async(lambda: watcher._complete_at > 0 or task.done())
+            await wait_for_async(lambda: watcher._reported.get("reasons") == [] or task.done())
         yield watcher
     finally:
         task.cancel()
@@ -144,7 +145,7 @@ async def test_an_idle_pass_asks_four_questions(rig: Rig) -> None:
 
 async def test_another_networks_node_is_not_listened_to(rig: Rig) -> None:
     """A wpkh script is the same on all networks: worthless coins must not show as seen."""
-    async with running(rig.new_watcher(network="main"), level=False) as watcher:
+    async with running(rig.new_watcher(rules=rules_of("main")), level=False) as watcher:
         await reported(rig, "wrong-chain")
         payment = await rig.create()
         watcher.hear_rawtx(await rig.raw(await rig.pay(payment)))
@@ -213,7 +214,7 @@ async def test_a_long_walk_reports_itself(rig: Rig, caplog: pytest.LogCaptureFix
 
     seen: list[list[str]] = []
     await rig.mine(5)
-    rig.follower = Short(rig.rpc, rig.follower._blocks, rig.database, rig.watchlist)
+    rig.follower = Short(rig.rpc, rig.follower._blocks, rig.database, rig.watchlist, rig.rules)
     with caplog.at_level(logging.INFO, "nodetill"):
         async with running(rig.new_watcher()):
             assert (await rig.cursor()).hash == rig.node.tip
@@ -320,7 +321,7 @@ async def test_second_witness_asks_for_a_pass_that_credits(rig: Rig) -> None:
         def __contains__(self, key: object) -> bool:
             return False
 
-    rig.follower = Blind(rig.rpc, rig.follower._blocks, rig.database, rig.watchlist)
+    rig.follower = Blind(rig.rpc, rig.follower._blocks, rig.database, rig.watchlist, rig.rules)
     witness = rig.new_witness()
     payment = await rig.create()
     async with running(rig.new_watcher(witness=witness, interval=0.1)):
