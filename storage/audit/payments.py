@@ -1,0 +1,153 @@
+"""Each payment against its facts: address, state, credits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from payments.difference import Check, Difference
+from payments.facts import Facts
+from payments.ledger import transfers_due
+from payments.status import state_of
+from storage.audit.question import Derive, Findings, Question
+from storage.records import fresh_facts, state_in
+from storage.tx import Row, Tx
+
+_PAGE = 500
+_NEWEST_PAYMENTS, _NEWEST_TRANSFERS = 1_000, 10_000
+_DERIVED = (
+    "status",
+    "flags",
+    "received_sat",
+    "confirmed_sat",
+    "remaining_sat",
+    "tx_hash",
+    "detected_at",
+    "failure_reason",
+    "wake_height",
+)
+"""Everything of a state but the depth, which is kept as it was last told."""
+
+_RECENT = (
+    "SELECT number FROM payment WHERE number > (SELECT max(number) FROM payment) - :payments"
+    " UNION SELECT number FROM payment WHERE booking_due = 1"
+    " UNION SELECT number FROM payment WHERE unsettled = 1"
+    " UNION SELECT payment_number FROM transfer WHERE payment_number IS NOT NULL AND id > :transfer"
+    " UNION SELECT o.payment_number FROM output o JOIN incoming_tx t ON t.txid = o.txid WHERE t.in_mempool = 1"
+    " UNION SELECT o.payment_number FROM output o JOIN block_tx l ON l.txid = o.txid"
+    " JOIN block b ON b.hash = l.block_hash WHERE b.height >= :from"
+)
+
+
+def payment_differences(tx: Tx, question: Question, findings: Findings) -> None:
+    """Look at each payment that the question is about, and add what is found."""
+    numbers = _numbers(tx, question, findings)
+    keychains = _Keychains(tx, question)
+    below: dict[int, int] = {}
+    for start in range(0, len(numbers), _PAGE):
+        for number in numbers[start : start + _PAGE]:
+            row = tx.one("SELECT * FROM payment WHERE number = :number", number=number)
+            if row is None:
+                continue  # its transfers or outputs are left: other checks tell
+            if question.full:
+                findings.differences += _in_order(row, below)
+            findings.differences += keychains.check(row)
+            _state(tx, row, question, findings)
+            findings.payments += 1
+        question.step("payments", min(start + _PAGE, len(numbers)), len(numbers))
+
+
+def _numbers(tx: Tx, question: Question, findings: Findings) -> list[int]:
+    if question.full:
+        return [row["number"] for row in tx.all("SELECT number FROM payment ORDER BY number")]
+    blocks = question.scanned.blocks
+    rows = tx.all(
+        _RECENT,
+        payments=_NEWEST_PAYMENTS,
+        transfer=findings.newest_transfer - _NEWEST_TRANSFERS,
+        **{"from": blocks[0].header.height if blocks else 0},
+    )
+    return sorted(row["number"] for row in rows)
+
+
+def _in_order(row: Row, below: dict[int, int]) -> Iterator[Difference]:
+    """Address numbers only go up: one that is given twice, or again, would be paid by two customers."""
+    keychain, index = row["keychain_id"], row["address_index"]
+    if index <= below.get(keychain, -1):
+        text = (
+            f"Payment {row['id']} has address number {index}, an earlier one had {below[keychain]}: numbers were given "
+            "again, as after restoring an old copy. See docs/operations.md, Backup."
+        )
+        yield Difference(Check.ADDRESS, f"{row['id']} number", text)
+    below[keychain] = max(index, below.get(keychain, -1))
+
+
+class _Keychains:
+    """Addresses made again from the descriptors."""
+
+    def __init__(self, tx: Tx, question: Question) -> None:
+        self._next: dict[int, int] = {}
+        self._derive: dict[int, Derive] = {}
+        for row in tx.all("SELECT id, descriptor, next_index FROM keychain"):
+            self._derive[row["id"]] = question.opened(row["descriptor"])
+            self._next[row["id"]] = row["next_index"]
+
+    def check(self, row: Row) -> Iterator[Difference]:
+        index, keychain = row["address_index"], row["keychain_id"]
+        script, address = self._derive[keychain](index)
+        if (bytes(row["script_pubkey"]), row["address"]) != (script, address):
+            text = (
+                f"Payment {row['id']} shows address {row['address']}; by the descriptor number {index} is {address}. "
+                "Stop the service: customers may be paying somebody else. Find out who changed the database."
+            )
+            yield Difference(Check.ADDRESS, str(row["id"]), text)
+        if index >= self._next[keychain]:
+            text = (
+                f"Payment {row['id']} has address number {index}, but {self._next[keychain]} is to be given out next: "
+                "the same address would go to two customers. Stop the service and raise keychain.next_index."
+            )
+            yield Difference(Check.ADDRESS, f"{row['id']} number", text)
+
+
+def _state(tx: Tx, row: Row, question: Question, findings: Findings) -> None:
+    if row["unsettled"] or findings.cursor is None:
+        return  # in the middle of a reorganisation: it is judged at the tip
+    height = findings.cursor.height
+    facts = fresh_facts(tx, row)
+    stored, derived = state_in(row), state_of(facts, height)
+    for name in _DERIVED:
+        has, is_now = getattr(stored, name), getattr(derived, name)
+        if has != is_now:
+            text = (
+                f"Payment {row['id']} shows {name} {_said(has)}; by its facts it is {_said(is_now)}. "
+                "The database was changed by hand, or this is a defect of nodetill: compare with a backup."
+            )
+            off = is_now - has if name in ("received_sat", "confirmed_sat") else 0
+            findings.differences.append(Difference(Check.STATE, f"{row['id']} {name}", text, off))
+    findings.differences += _due(row, facts, question, findings)
+
+
+def _due(row: Row, facts: Facts, question: Question, findings: Findings) -> Iterator[Difference]:
+    assert findings.cursor is not None  # noqa: S101 - the caller has looked
+    due = transfers_due(facts, row["user_id"], findings.cursor.height)
+    if not due and row["booking_due"]:
+        text = (
+            f"Payment {row['id']} is marked as to be booked, and nothing is due. The next pass of the service mends it."
+        )
+        yield Difference(Check.CREDITS_DUE, str(row["id"]), text)
+    if not due:
+        return
+    if row["booking_due"] and (findings.frozen or findings.cursor != question.scanned.tip):
+        findings.notes.append(f"Payment {row['id']} is to be booked when the service is level with the node again.")
+        return
+    credits = facts.credits_posted + sum(transfer.credits for transfer in due)
+    text = (
+        f"Payment {row['id']}: by its facts at height {findings.cursor.height} {credits} credits are due, "
+        f"{facts.credits_posted} are on the account of {row['user_id']}. Is the service running? Its log says why not."
+    )
+    sat = sum(abs(line.delta) for transfer in due for line in transfer.lines if line.account.kind == "chain")
+    yield Difference(Check.CREDITS_DUE, str(row["id"]), text, sat)
+
+
+def _said(value: object) -> str:
+    """As a sentence has it."""
+    return " ".join(value) or "none" if isinstance(value, tuple) else "none" if value is None else str(value)
