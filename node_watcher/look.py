@@ -62,7 +62,9 @@ class Look:
         *,
         forwarder: Forwards | None = None,
         on_first_contact: Callable[[], Awaitable[None]] | None = None,
+        ledger_broken: Callable[[], Awaitable[Reason | None]] | None = None,
     ) -> None:
+        """`ledger_broken` says why nothing may be built on the ledger, if so: then facts are recorded, and no more."""
         self._network = network
         self._rpc = rpc
         self._database = database
@@ -72,6 +74,7 @@ class Look:
         self._crediting = crediting
         self._forwarder = forwarder
         self._on_first_contact = on_first_contact
+        self._ledger_broken = ledger_broken
         self._renewed_at = 0
         self.believed = False
         """Whether the node that answered last is on our network."""
@@ -105,6 +108,8 @@ class Look:
             self._renewed_at = tip.height
         if verdict.frozen or not await self._mempool.look(tip):
             return Looked(verdict.reasons)
+        if self._ledger_broken is not None and (broken := await self._ledger_broken()) is not None:
+            return Looked((broken,))
         await self._conclude(tip, started)
         return Looked((), tip)
 

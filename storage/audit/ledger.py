@@ -134,6 +134,21 @@ def _booked_once(tx: Tx) -> Iterator[Difference]:
         )
 
 
+def contradictions(tx: Tx, step: Step) -> list[Difference]:
+    """All that breaks the ledger, from its first transfer on."""
+    return [*hash_chain(tx, 0, step)[1], *sums(tx)]
+
+
+def holds(tx: Tx, transfer: int, its_hash: str) -> list[Difference]:
+    """Whether the ledger still holds a transfer that was its newest once. Its end can be cut off without a trace in
+    the chain; who remembers what stood there notices."""
+    row = tx.one("SELECT hash FROM transfer WHERE id = :id", id=transfer)
+    if transfer == 0 or (row is not None and row["hash"] == its_hash):
+        return []
+    text = f"Transfer {transfer} was the newest some minutes ago, and is gone or another one now. {_MEND}"
+    return [Difference(Check.HASH_CHAIN, f"transfer {transfer}", text)]
+
+
 def newest(tx: Tx) -> tuple[int, str]:
     """Number and hash of the newest transfer."""
     row = tx.one("SELECT id, hash FROM transfer ORDER BY id DESC LIMIT 1")

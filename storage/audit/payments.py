@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
 
 from payments.difference import Check, Difference
 from payments.facts import Facts
 from payments.ledger import transfers_due
-from payments.status import state_of
+from payments.status import PaymentState, state_of
 from storage.audit.question import Derive, Findings, Question
 from storage.records import fresh_facts, state_in
 from storage.tx import Row, Tx
@@ -43,6 +45,7 @@ def payment_differences(tx: Tx, question: Question, findings: Findings) -> None:
     numbers = _numbers(tx, question, findings)
     keychains = _Keychains(tx, question)
     below: dict[int, int] = {}
+    heights = None if findings.cursor is None else _judged_at(tx, findings.cursor.height)
     for start in range(0, len(numbers), _PAGE):
         for number in numbers[start : start + _PAGE]:
             row = tx.one("SELECT * FROM payment WHERE number = :number", number=number)
@@ -51,7 +54,10 @@ def payment_differences(tx: Tx, question: Question, findings: Findings) -> None:
             if question.full:
                 findings.differences += _in_order(row, below)
             findings.differences += keychains.check(row)
-            _state(tx, row, question, findings)
+            if heights is not None and not row["unsettled"]:  # else a reorganisation is under way: judged at the tip
+                facts = fresh_facts(tx, row)
+                findings.differences += _derived(row, facts, heights)
+                findings.differences += _due(row, facts, heights, question, findings)
             findings.payments += 1
         question.step("payments", min(start + _PAGE, len(numbers)), len(numbers))
 
@@ -88,60 +94,66 @@ class _Keychains:
         self._next: dict[int, int] = {}
         self._derive: dict[int, Derive] = {}
         for row in tx.all("SELECT id, descriptor, next_index FROM keychain"):
-            self._derive[row["id"]] = question.opened(row["descriptor"])
             self._next[row["id"]] = row["next_index"]
+            with suppress(ValueError):  # a descriptor that nobody can read derives nothing
+                self._derive[row["id"]] = question.opened(row["descriptor"])
 
     def check(self, row: Row) -> Iterator[Difference]:
         index, keychain = row["address_index"], row["keychain_id"]
-        script, address = self._derive[keychain](index)
+        script, address = self._derive[keychain](index) if keychain in self._derive else (b"", "unknown")
         if (bytes(row["script_pubkey"]), row["address"]) != (script, address):
             text = (
                 f"Payment {row['id']} shows address {row['address']}; by the descriptor number {index} is {address}. "
                 "Stop the service: customers may be paying somebody else. Find out who changed the database."
             )
             yield Difference(Check.ADDRESS, str(row["id"]), text)
-        if index >= self._next[keychain]:
+        if index >= self._next.get(keychain, 0):
             text = (
-                f"Payment {row['id']} has address number {index}, but {self._next[keychain]} is to be given out next: "
+                f"Payment {row['id']} has address number {index}, and {self._next.get(keychain)} is given out next: "
                 "the same address would go to two customers. Stop the service and raise keychain.next_index."
             )
             yield Difference(Check.ADDRESS, f"{row['id']} number", text)
 
 
-def _state(tx: Tx, row: Row, question: Question, findings: Findings) -> None:
-    if row["unsettled"] or findings.cursor is None:
-        return  # in the middle of a reorganisation: it is judged at the tip
-    height = findings.cursor.height
-    facts = fresh_facts(tx, row)
-    stored, derived = state_in(row), state_of(facts, height)
-    for name in _DERIVED:
-        has, is_now = getattr(stored, name), getattr(derived, name)
-        if has != is_now:
+def _judged_at(tx: Tx, height: int) -> range:
+    """Heights at which payments were judged last: our own, or, when blocks were just undone, one above it."""
+    row = tx.one("SELECT max(height) AS top FROM block WHERE height > :height", height=height)
+    return range(height, max(height, (row and row["top"]) or 0) + 1)
+
+
+def _derived(row: Row, facts: Facts, heights: range) -> Iterator[Difference]:
+    stored = _compared(state_in(row))
+    if any(stored == _compared(state_of(facts, height)) for height in heights):
+        return
+    for name, derived in _compared(state_of(facts, heights[0])).items():
+        if (has := stored[name]) != derived:
             text = (
-                f"Payment {row['id']} shows {name} {_said(has)}; by its facts it is {_said(is_now)}. "
+                f"Payment {row['id']} shows {name} {_said(has)}; by its facts it is {_said(derived)}. "
                 "The database was changed by hand, or this is a defect of nodetill: compare with a backup."
             )
-            off = is_now - has if name in ("received_sat", "confirmed_sat") else 0
-            findings.differences.append(Difference(Check.STATE, f"{row['id']} {name}", text, off))
-    findings.differences += _due(row, facts, question, findings)
+            off = derived - has if name in ("received_sat", "confirmed_sat") else 0
+            yield Difference(Check.STATE, f"{row['id']} {name}", text, off)
 
 
-def _due(row: Row, facts: Facts, question: Question, findings: Findings) -> Iterator[Difference]:
-    assert findings.cursor is not None  # noqa: S101 - the caller has looked
-    due = transfers_due(facts, row["user_id"], findings.cursor.height)
-    if not due and row["booking_due"]:
-        text = (
-            f"Payment {row['id']} is marked as to be booked, and nothing is due. The next pass of the service mends it."
-        )
-        yield Difference(Check.CREDITS_DUE, str(row["id"]), text)
+def _compared(state: PaymentState) -> dict[str, Any]:
+    return {name: getattr(state, name) for name in _DERIVED}
+
+
+def _due(row: Row, facts: Facts, heights: range, question: Question, findings: Findings) -> Iterator[Difference]:
+    due = transfers_due(facts, row["user_id"], heights[0])
     if not due:
+        if row["booking_due"] and not any(transfers_due(facts, row["user_id"], height) for height in heights):
+            text = (
+                f"Payment {row['id']} is marked as to be booked, and nothing is due. The service mends it at its tip."
+            )
+            yield Difference(Check.CREDITS_DUE, str(row["id"]), text)
         return
     if row["booking_due"] and (findings.frozen or findings.cursor != question.scanned.tip):
         findings.notes.append(f"Payment {row['id']} is to be booked when the service is level with the node again.")
         return
     credits = facts.credits_posted + sum(transfer.credits for transfer in due)
     text = (
-        f"Payment {row['id']}: by its facts at height {findings.cursor.height} {credits} credits are due, "
+        f"Payment {row['id']}: by its facts at height {heights[0]} {credits} credits are due, "
         f"{facts.credits_posted} are on the account of {row['user_id']}. Is the service running? Its log says why not."
     )
     sat = sum(abs(line.delta) for transfer in due for line in transfer.lines if line.account.kind == "chain")
