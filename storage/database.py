@@ -114,6 +114,8 @@ class Database:
     def _aside(self, body: Callable[[Tx], T]) -> T:
         connection = self._connection()
         try:
+            if self._engine.reads_in_caller:
+                connection.execute("PRAGMA query_only = ON")
             return self._in_snapshot(connection, body)
         finally:
             connection.close()

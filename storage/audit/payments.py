@@ -29,6 +29,8 @@ _DERIVED = (
 )
 """Everything of a state but the depth, which is kept as it was last told."""
 
+_HAND = "The database was changed by hand, or this is a defect of nodetill: compare with a backup."
+
 _RECENT = (
     "SELECT number FROM payment WHERE number > (SELECT max(number) FROM payment) - :payments"
     " UNION SELECT number FROM payment WHERE booking_due = 1"
@@ -55,9 +57,7 @@ def payment_differences(tx: Tx, question: Question, findings: Findings) -> None:
                 findings.differences += _in_order(row, below)
             findings.differences += keychains.check(row)
             if heights is not None and not row["unsettled"]:  # else a reorganisation is under way: judged at the tip
-                facts = fresh_facts(tx, row)
-                findings.differences += _derived(row, facts, heights)
-                findings.differences += _due(row, facts, heights, question, findings)
+                findings.differences += _judged(tx, row, heights, question, findings)
             findings.payments += 1
         question.step("payments", min(start + _PAGE, len(numbers)), len(numbers))
 
@@ -115,6 +115,19 @@ class _Keychains:
             yield Difference(Check.ADDRESS, f"{row['id']} number", text)
 
 
+def _judged(tx: Tx, row: Row, heights: range, question: Question, findings: Findings) -> list[Difference]:
+    try:
+        facts = fresh_facts(tx, row)
+        if facts.credits_posted > 0 and not any(output.booked for output in facts.outputs):
+            text = (
+                f"Payment {row['id']} shows {facts.credits_posted} credits, and none of its outputs is booked. {_HAND}"
+            )
+            return [Difference(Check.CREDITS, str(row["id"]), text)]
+        return [*_derived(row, facts, heights), *_due(row, facts, heights, question, findings)]
+    except ValueError as error:  # a status, a policy or a tier that does not exist
+        return [Difference(Check.STATE, str(row["id"]), f"Payment {row['id']} cannot be read: {error}. {_HAND}")]
+
+
 def _judged_at(tx: Tx, height: int) -> range:
     """Heights at which payments were judged last: our own, or, when blocks were just undone, one above it."""
     row = tx.one("SELECT max(height) AS top FROM block WHERE height > :height", height=height)
@@ -127,12 +140,8 @@ def _derived(row: Row, facts: Facts, heights: range) -> Iterator[Difference]:
         return
     for name, derived in _compared(state_of(facts, heights[0])).items():
         if (has := stored[name]) != derived:
-            text = (
-                f"Payment {row['id']} shows {name} {_said(has)}; by its facts it is {_said(derived)}. "
-                "The database was changed by hand, or this is a defect of nodetill: compare with a backup."
-            )
-            off = derived - has if name in ("received_sat", "confirmed_sat") else 0
-            yield Difference(Check.STATE, f"{row['id']} {name}", text, off)
+            text = f"Payment {row['id']} shows {name} {_said(has)}; by its facts it is {_said(derived)}. {_HAND}"
+            yield Difference(Check.STATE, f"{row['id']} {name}", text)
 
 
 def _compared(state: PaymentState) -> dict[str, Any]:
