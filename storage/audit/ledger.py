@@ -121,17 +121,19 @@ def _balances(tx: Tx) -> Iterator[Difference]:
 
 
 def _booked_once(tx: Tx) -> Iterator[Difference]:
-    for row in tx.all(
-        "SELECT txid, vout, sum(CASE kind WHEN 'deposit' THEN 1 ELSE -1 END) AS live FROM transfer"
-        " WHERE kind IN ('deposit', 'reversal') GROUP BY txid, vout"
-        " HAVING sum(CASE kind WHEN 'deposit' THEN 1 ELSE -1 END) NOT IN (0, 1)"
-    ):
-        yield Difference(
-            Check.BOOKED_ONCE,
-            f"{row['txid']}:{row['vout']}",
-            f"Output {row['txid']}:{row['vout']} has {int(row['live'])} more deposits than reversals; "
-            f"there can be one more, or as many. {_MEND}",
-        )
+    for done, undone in (("deposit", "reversal"), ("forward", "forward_reversal")):
+        for row in tx.all(
+            "SELECT txid, vout, sum(CASE kind WHEN :done THEN 1 ELSE -1 END) AS live FROM transfer"
+            " WHERE kind IN (:done, :undone) GROUP BY txid, vout"
+            " HAVING sum(CASE kind WHEN :done THEN 1 ELSE -1 END) NOT IN (0, 1)",
+            done=done,
+            undone=undone,
+        ):
+            name = f"{row['txid']}:{row['vout']}"
+            text = (
+                f"Output {name} has {int(row['live'])} more {done}s than {undone}s; one more is right, or none. {_MEND}"
+            )
+            yield Difference(Check.BOOKED_ONCE, name, text.replace("_", " "))
 
 
 def contradictions(tx: Tx, step: Step) -> list[Difference]:

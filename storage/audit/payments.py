@@ -14,8 +14,8 @@ from storage.audit.question import Derive, Findings, Question
 from storage.records import fresh_facts, state_in
 from storage.tx import Row, Tx
 
-_PAGE = 500
-_NEWEST_PAYMENTS, _NEWEST_TRANSFERS = 1_000, 10_000
+_PAGE = 100
+_NEWEST_PAYMENTS, _NEWEST_TRANSFERS = 1_000, 1_000
 _DERIVED = (
     "status",
     "flags",

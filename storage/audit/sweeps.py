@@ -8,10 +8,12 @@ from payments.address import AddressError
 from payments.difference import Check, Difference
 from payments.model import OutPoint
 from payments.tx import MalformedTransaction, decode
+from storage.audit.deposits import BROKEN_SWEEPS
 from storage.audit.question import Question
 from storage.tx import Row, Tx
 
 _NEWEST = 1_000
+_MEND = "Compare with a backup."
 
 
 def sweep_differences(tx: Tx, question: Question) -> list[Difference]:
@@ -66,24 +68,26 @@ def _sweep(tx: Tx, row: Row, question: Question) -> Iterator[Difference]:
 
 
 def _forwards(tx: Tx) -> Iterator[Difference]:
-    """Each coin in a sweep has left the till in the ledger, with its value, and no other has."""
+    """Each coin of a sweep that can be has left the till in the ledger, with its value, and no other has."""
+    moved = (
+        "(SELECT t.txid, t.vout, -sum(l.delta) AS sat FROM transfer t JOIN transfer_line l ON l.transfer_id = t.id"
+        " JOIN account a ON a.id = l.account_id AND a.kind = 'till'"
+        " WHERE t.kind IN ('forward', 'forward_reversal') GROUP BY t.txid, t.vout)"
+    )
+    due = f"CASE WHEN i.sweep_txid IN {BROKEN_SWEEPS} THEN 0 ELSE o.value_sat END"
     for row in tx.all(
-        "SELECT i.prev_txid AS txid, i.prev_vout AS vout, o.value_sat, coalesce(sum(l.delta), 0) AS moved"
+        f"SELECT i.prev_txid AS txid, i.prev_vout AS vout, {due} AS due, coalesce(m.sat, 0) AS moved"  # noqa: S608
         " FROM sweep_input i JOIN output o ON o.txid = i.prev_txid AND o.vout = i.prev_vout"
-        " LEFT JOIN transfer t ON t.kind = 'forward' AND t.txid = i.prev_txid AND t.vout = i.prev_vout"
-        " LEFT JOIN (transfer_line l JOIN account a ON a.id = l.account_id AND a.kind = 'till') ON l.transfer_id = t.id"
-        " GROUP BY i.prev_txid, i.prev_vout, o.value_sat HAVING o.value_sat <> -coalesce(sum(l.delta), 0)"
+        f" LEFT JOIN {moved} m ON m.txid = i.prev_txid AND m.vout = i.prev_vout WHERE {due} <> coalesce(m.sat, 0)"
     ):
-        name = f"{row['txid']}:{row['vout']}"
-        text = (
-            f"Coin {name} ({row['value_sat']} sat) is in a sweep, the ledger forwarded {-int(row['moved'])} sat of it. "
-            "Compare with a backup."
-        )
-        yield Difference(Check.SWEEP, name, text, row["value_sat"] + int(row["moved"]))
+        name, sat = f"{row['txid']}:{row['vout']}", int(row["moved"])
+        text = f"By its sweep {row['due']} sat of coin {name} are forwarded, by the ledger {sat} sat. {_MEND}"
+        yield Difference(Check.SWEEP, name, text, row["due"] - sat)
     for row in tx.all(
-        "SELECT t.txid, t.vout FROM transfer t LEFT JOIN sweep_input i ON i.prev_txid = t.txid AND i.prev_vout = t.vout"
-        " WHERE t.kind = 'forward' AND i.sweep_txid IS NULL"
+        f"SELECT m.txid, m.vout, m.sat FROM {moved} m"  # noqa: S608 - fixed texts
+        " LEFT JOIN sweep_input i ON i.prev_txid = m.txid AND i.prev_vout = m.vout"
+        " WHERE i.sweep_txid IS NULL AND m.sat <> 0"
     ):
         name = f"{row['txid']}:{row['vout']}"
-        text = f"The ledger says coin {name} was forwarded; no sweep spends it. Compare with a backup."
-        yield Difference(Check.SWEEP, name, text)
+        text = f"By the ledger {int(row['sat'])} sat of coin {name} are forwarded; no sweep spends it. {_MEND}"
+        yield Difference(Check.SWEEP, name, text, int(row["sat"]))

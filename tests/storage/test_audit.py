@@ -248,7 +248,7 @@ async def test_sweeps_are_silent(forwarding_shop: SmallShop) -> None:
         assert await found(shop, full=full, destination=OWNER) == []
     await shop.undo(4)
     await shop.at_tip()
-    assert await found(shop) == []  # forwarded, and taken back by a reorganisation: the till is below zero
+    assert await found(shop) == []  # undone by a reorganisation: its coins are nowhere for now
 
 
 SWEEPS_TAMPERED: dict[str, tuple[Check, str]] = {
@@ -258,7 +258,7 @@ SWEEPS_TAMPERED: dict[str, tuple[Check, str]] = {
     "DELETE FROM sweep_input": (Check.SWEEP, "its bytes spend other coins than are recorded"),
     "UPDATE transfer_line SET delta = delta - 1 WHERE transfer_id = 2 AND delta < 0": (
         Check.SWEEP,
-        "is in a sweep, the ledger forwarded 40001 sat of it",
+        "By its sweep 40000 sat of coin",
     ),
     "UPDATE output SET spent_by = NULL": (Check.SPENT, "and is recorded as unspent"),
     "UPDATE account SET balance = balance - 5 WHERE kind = 'fees'": (
