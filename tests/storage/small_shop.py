@@ -154,9 +154,9 @@ class SmallShop:
         return ScannedChain(BIRTH, tuple(ScannedBlock(b, self.mined[b.hash]) for b in self.blocks), self.tip)
 
     async def audit(self, *, full: bool = True, scanned: ScannedChain | None = None, **more: Any) -> Findings:
-        """What an audit finds, on a connection of its own."""
+        """What an audit finds."""
         question = Question(scanned or self.scanned, full, lambda descriptor: derive, str.encode, **more)
-        return await self.database.read_aside(compare, question)
+        return await self.database.read(compare, question)
 
     async def events(self, number: int) -> list[str]:
         rows = await self.database.read(
