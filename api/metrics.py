@@ -28,6 +28,8 @@ class Figures(Collector):
         self._backlog_sat = backlog_sat
         self._report = report
         self._now = now
+        # A difference that an audit found is a reason, too, and stops no credit by itself.
+        self._frozen = bool(report.get("credits_frozen", report.get("reasons", [1])))
 
     def collect(self) -> Iterator[Metric]:
         total = GaugeMetricFamily("nodetill_payments_total", "Payments by status", labels=["status"])
@@ -51,10 +53,8 @@ class Figures(Collector):
         yield GaugeMetricFamily(
             "nodetill_forward_backlog_sat", "Booked satoshi that no broadcast sweep spends", value=self._backlog_sat
         )
-        yield GaugeMetricFamily(
-            "nodetill_credits_frozen", "1 while no credit is given", value=int(bool(self._report.get("reasons", [1])))
-        )
-        yield from watchers_figures(self._report)
+        yield GaugeMetricFamily("nodetill_credits_frozen", "1 while no credit is given", value=int(self._frozen))
+        yield from watchers_figures(self._report, self._now)
 
 
 def _figures(tx: Tx) -> tuple[dict[str, int], int, dict[str, Any]]:

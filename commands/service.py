@@ -20,6 +20,7 @@ from commands.node_client import chain_rules, hints_for, rest_client, rpc_client
 from config.settings import Settings
 from node_watcher.blocks import BlockSource
 from node_watcher.chain import ChainFollower
+from node_watcher.chain_scan import ChainScan
 from node_watcher.clock import now_ms
 from node_watcher.crediting import Crediting
 from node_watcher.derivation import check_derivation
@@ -29,6 +30,7 @@ from node_watcher.hints import Hint
 from node_watcher.look import Look
 from node_watcher.mempool import Mempool
 from node_watcher.meter import Meter
+from node_watcher.self_audit import PAUSE_SECONDS, SelfAudit
 from node_watcher.watcher import Watcher
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness
@@ -164,15 +166,24 @@ async def _watcher(
             meter=meter,
         )
     mempool = Mempool(rpc, database, watchlist)
+    blocks = BlockSource(rpc, rest)
+    self_audit = SelfAudit(
+        rpc,
+        ChainScan(rpc, blocks, watchlist, pause=PAUSE_SECONDS),
+        database,
+        network=network,
+        destination=keychain.destination.address if keychain.destination is not None else None,
+    )
     look = Look(
         Gate(rpc, rules, witnesses),
         database,
         watchlist,
-        ChainFollower(rpc, BlockSource(rpc, rest), database, watchlist, rules),
+        ChainFollower(rpc, blocks, database, watchlist, rules),
         mempool,
         Crediting(rpc, database, meter),
         forwarder=forwarder,
         on_first_contact=lambda: check_derivation(rpc, keychain.descriptor),
+        ledger_broken=self_audit.broken,
     )
     watcher = Watcher(
         settings.payments.check_interval_ms / 1000,
@@ -189,6 +200,7 @@ async def _watcher(
             keychain_id=keychain_id,
         ),
         meter=meter,
+        self_audit=self_audit,
     )
 
     def hear(hint: Hint) -> None:

@@ -64,7 +64,9 @@ class Look:
         *,
         forwarder: Forwards | None = None,
         on_first_contact: Callable[[], Awaitable[None]] | None = None,
+        ledger_broken: Callable[[], Awaitable[Reason | None]] | None = None,
     ) -> None:
+        """`ledger_broken` says why nothing may be built on the ledger, if so: then facts are recorded, and no more."""
         self._gate = gate
         self._database = database
         self._watchlist = watchlist
@@ -73,6 +75,7 @@ class Look:
         self._crediting = crediting
         self._forwarder = forwarder
         self._on_first_contact = on_first_contact
+        self._ledger_broken = ledger_broken
         self._renewed_at = 0
         self.believed_at: str | None = None
         """The tip at which the node was last found to be on our network's chain; None when it was not."""
@@ -113,6 +116,8 @@ class Look:
             return Looked(verdict.reasons, more=True)  # the verdict was of another tip: ask about this one
         if verdict.loading or not await self._mempool.look(tip) or verdict.frozen:
             return Looked(verdict.reasons)
+        if self._ledger_broken is not None and (broken := await self._ledger_broken()) is not None:
+            return Looked((broken,))
         await self._conclude(tip, started)
         return Looked((), tip)
 

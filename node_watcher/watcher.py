@@ -18,6 +18,7 @@ from node_watcher.mempool import Mempool
 from node_watcher.meter import Meter
 from node_watcher.reason import Reason
 from node_watcher.rpc import NodeError
+from node_watcher.self_audit import SelfAudit
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness, WitnessUnusable
 from payments.model import BlockId
@@ -62,6 +63,7 @@ class Watcher:
         *,
         witness: Witness | None = None,
         meter: Meter | None = None,
+        self_audit: SelfAudit | None = None,
     ) -> None:
         """`interval`: seconds between safety-net passes."""
         self._interval = interval
@@ -71,6 +73,7 @@ class Watcher:
         self._look = look
         self._witness = witness
         self._meter = meter or Meter()
+        self._self_audit = self_audit
         self.doorbell: Doorbell | None = None
         self._heartbeat = min(_HEARTBEAT_SECONDS, interval)
         self._wanted = asyncio.Event()
@@ -134,6 +137,8 @@ class Watcher:
             group.create_task(answer_askers(self._database, self.next_pass, self._interval), name="askers")
             if self._witness is not None:
                 group.create_task(self._witness_loop(self._witness), name="witness")
+            if self._self_audit is not None:
+                group.create_task(self._self_audit.run(), name="audit")
 
     async def _start(self) -> None:
         """Read what is watched, as soon as the database is to be had."""
@@ -263,7 +268,14 @@ class Watcher:
 
     async def _report(self, reasons: tuple[Reason, ...]) -> None:
         """Tell the database how we are: on a change at once, else every few seconds."""
-        report: dict[str, Any] = {"reasons": [{"code": r.code, "detail": r.detail} for r in reasons]}
+        report: dict[str, Any] = {"credits_frozen": bool(reasons)}
+        complete_at = self._complete_at
+        if (audit := self._self_audit) is not None:
+            report["audit"] = audit.snapshot()
+            if found := audit.reasons:
+                reasons = tuple(dict.fromkeys((*reasons, *found)))
+                complete_at = 0  # who sees a difference has not proved to have missed nothing
+        report["reasons"] = [{"code": r.code, "detail": r.detail} for r in reasons]
         report["tip_lag"] = self._lag
         report["meter"] = self._meter.snapshot()
         if self.doorbell is not None:
@@ -271,5 +283,5 @@ class Watcher:
         due = time.monotonic() >= self._reported_at + self._heartbeat
         if report["reasons"] == self._reported.get("reasons") and not due:
             return
-        await self._database.write(till.report_health, report, self._complete_at, now_ms())
+        await self._database.write(till.report_health, report, complete_at, now_ms())
         self._reported, self._reported_at = report, time.monotonic()

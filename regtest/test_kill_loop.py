@@ -22,6 +22,7 @@ import pytest
 
 from regtest.bitcoind_source import BitcoindPrograms
 from regtest.chain_oracle import ChainOracle
+from regtest.command_line import main
 from regtest.conftest import COMBINATIONS, MakeTill, SteadyNode
 from regtest.node import NodeError, RegtestNode
 from regtest.service import RunningService
@@ -190,6 +191,8 @@ def agree(till: RunningService, orders: list[dict[str, Any]], before_sweeps: Cha
     assert Counter(confirmed) == +told
     assert paid_for >= 1, "nobody paid: the dice fell badly, this proves nothing"
     asyncio.run(check_invariants(till.database_url))
+    audited = main("audit", "--full", "--config", str(till.config))
+    assert audited.code == 0, audited.out + audited.err
     assert [line for line in till.log() if line["level"] == "critical" or "exception" in line] == []
     assert till.log_says("knew payment transaction") == 0, "the second witness found something we had missed"
     if till.mode == "forwarding":

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from storage.errors import DatabaseBusy, DatabaseUnusable
-from storage.migrate import migrate
+from storage.migrate import expect_newest, migrate
 from storage.sqlite import SqliteEngine
 from storage.tx import Context, Row, Tx, Value
 from storage.writer import Engine, Writer
@@ -38,12 +38,16 @@ class Database:
     """One database, open. Use as `async with Database(url) as database`.
 
     `leader=True` also claims the one place of the watcher, and refuses when it is taken.
-    Opening migrates to the newest schema; a schema newer than this code is refused.
+    Opening migrates to the newest schema; a schema newer than this code is refused. `read_only=True`
+    changes nothing at all: it refuses a database that is not there, or not of this schema.
     """
 
-    def __init__(self, url: str, context: Context | None = None, *, leader: bool = False) -> None:
+    def __init__(
+        self, url: str, context: Context | None = None, *, leader: bool = False, read_only: bool = False
+    ) -> None:
         self._engine = engine_for(url, context or Context())
         self._leader = leader
+        self._read_only = read_only
         self._listeners: list[Callable[[], None]] = []
         self._writer: Writer | None = None
         self._reader: Any = None
@@ -54,7 +58,7 @@ class Database:
         if self._leader:
             await asyncio.to_thread(self._engine.take_leadership)
         try:
-            await asyncio.to_thread(migrate, self._engine)
+            await asyncio.to_thread(expect_newest if self._read_only else migrate, self._engine)
             if self._engine.reads_in_caller:
                 self._reader = self._engine.connect()
                 self._reader.execute("PRAGMA query_only = ON")
@@ -63,7 +67,8 @@ class Database:
         except BaseException:
             self._engine.release_leadership()
             raise
-        self._writer = Writer(self._engine, self._told)
+        if not self._read_only:
+            self._writer = Writer(self._engine, self._told)
         return self
 
     async def __aexit__(
@@ -102,6 +107,25 @@ class Database:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._pooled, lambda tx: body(tx, *args, **kwargs))
 
+    async def read_aside(self, body: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `read`, on a connection and in a thread of its own: for what takes seconds, and holds up nobody."""
+        return await asyncio.to_thread(self._aside, lambda tx: body(tx, *args, **kwargs))
+
+    def _aside(self, body: Callable[[Tx], T]) -> T:
+        connection = self._connection()
+        try:
+            if self._engine.reads_in_caller:
+                connection.execute("PRAGMA query_only = ON")
+            return self._in_snapshot(connection, body)
+        finally:
+            connection.close()
+
+    def _connection(self) -> Any:
+        try:
+            return self._engine.connect()
+        except DatabaseUnusable as error:
+            raise DatabaseBusy(str(error)) from error  # it was usable when we started: it is away just now
+
     def _in_snapshot(self, connection: Any, body: Callable[[Tx], T]) -> T:
         self._engine.begin(connection, write=False)
         try:
@@ -113,11 +137,7 @@ class Database:
         if (idle := self._idle_one()) is not None:
             with suppress(DatabaseBusy):  # it broke while it was idle: the server restarted
                 return self._lent(idle, body)
-        try:
-            connection = self._engine.connect()
-        except DatabaseUnusable as error:
-            raise DatabaseBusy(str(error)) from error  # it was usable when we started: it is away just now
-        return self._lent(connection, body)
+        return self._lent(self._connection(), body)
 
     def _idle_one(self) -> Any:
         try:

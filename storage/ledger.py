@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from payments.events import EventType
-from payments.ledger import Account, Transfer, TransferKind, transfers_due
+from payments.ledger import Account, Line, Transfer, TransferKind, transfers_due
+from payments.ledger_chain import FIRST, Entry, EntryLine, entry_hash
 from payments.model import OutPoint, Status
 from payments.record import PaymentRecord
 from storage import evaluation, forwards
@@ -126,12 +127,9 @@ def post(
 ) -> int:
     """Write one transfer. Raises `AlreadyThere` when its outpoint (or reference) was booked already."""
     outpoint = transfer.outpoint
-    row = tx.one(
-        "INSERT INTO transfer (kind, payment_number, txid, vout, epoch, user_id, reference, credits,"
-        " evidence, created_at) VALUES (:kind, :payment, :txid, :vout, :epoch, :user_id, :reference,"
-        " :credits, :evidence, :now) RETURNING id",
+    entry = Entry(
         kind=transfer.kind.value,
-        payment=payment_number,
+        payment_number=payment_number,
         txid=outpoint.txid if outpoint else None,
         vout=outpoint.vout if outpoint else None,
         epoch=_epoch(tx, transfer.kind, outpoint) if outpoint else 0,
@@ -139,23 +137,57 @@ def post(
         reference=reference,
         credits=transfer.credits,
         evidence=json.dumps(evidence, separators=(",", ":"), sort_keys=True),
-        now=now,
+        created_at=now,
+        lines=tuple(_balanced(tx, line) for line in transfer.lines),
     )
-    assert row is not None  # noqa: S101 - RETURNING always answers
-    for line in transfer.lines:
-        after = _add(tx, line.account, line.delta)
+    number = _seal(tx, entry)
+    for line in entry.lines:
         tx.execute(
             "INSERT INTO transfer_line (transfer_id, account_id, delta, balance_after)"
             " SELECT :transfer, id, :delta, :after FROM account"
             " WHERE kind = :kind AND unit = :unit AND owner = :owner",
-            transfer=row["id"],
+            transfer=number,
             delta=line.delta,
-            after=after,
-            kind=line.account.kind.value,
-            unit=line.account.unit.value,
-            owner=line.account.owner,
+            after=line.balance_after,
+            kind=line.kind,
+            unit=line.unit,
+            owner=line.owner,
         )
+    return number
+
+
+def _balanced(tx: Tx, line: Line) -> EntryLine:
+    """Move the account's balance; the line as it will be stored."""
+    account = line.account
+    return EntryLine(account.kind.value, account.unit.value, account.owner, line.delta, _add(tx, account, line.delta))
+
+
+def _seal(tx: Tx, entry: Entry) -> int:
+    """Put the transfer's row at the end of the hash chain; its number. Writers queue up, so nobody comes between."""
+    row = tx.one(
+        "INSERT INTO transfer (kind, payment_number, txid, vout, epoch, user_id, reference, credits,"
+        " evidence, created_at, hash) VALUES (:kind, :payment, :txid, :vout, :epoch, :user_id, :reference,"
+        " :credits, :evidence, :now, :hash) RETURNING id",
+        kind=entry.kind,
+        payment=entry.payment_number,
+        txid=entry.txid,
+        vout=entry.vout,
+        epoch=entry.epoch,
+        user_id=entry.user_id,
+        reference=entry.reference,
+        credits=entry.credits,
+        evidence=entry.evidence,
+        now=entry.created_at,
+        hash=entry_hash(newest_hash(tx), entry),
+    )
+    assert row is not None  # noqa: S101 - RETURNING always answers
     return int(row["id"])
+
+
+def newest_hash(tx: Tx) -> str:
+    """What the next transfer is chained to."""
+    row = tx.one("SELECT hash FROM transfer ORDER BY id DESC LIMIT 1")
+    return FIRST if row is None else str(row["hash"])
 
 
 def _epoch(tx: Tx, kind: TransferKind, outpoint: OutPoint) -> int:

@@ -62,6 +62,30 @@ def migrate(engine: Engine) -> None:
         connection.close()
 
 
+def expect_newest(engine: Engine) -> None:
+    """For who only reads: refuse a database that is not there, or has another schema than this code knows."""
+    engine.expect_there()
+    connection = engine.connect()
+    try:
+        engine.begin(connection, write=False)
+        try:
+            tx = engine.tx(connection)
+            known = max(number for number, _, _ in steps(engine.name))
+            try:
+                row = tx.one("SELECT max(number) AS newest FROM migration")
+            except DatabaseUnusable:
+                row = None  # no such table
+            if row is None or row["newest"] != known:
+                raise DatabaseUnusable(
+                    f"database.url: this database has schema {row['newest'] if row else 0}, this nodetill knows "
+                    f"{known}. Start the service once, which brings it there, or use the nodetill that wrote it."
+                )
+        finally:
+            engine.rollback(connection)
+    finally:
+        connection.close()
+
+
 def _apply(engine: Engine, connection: Any) -> None:
     tx = engine.tx(connection)
     tx.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)")

@@ -82,6 +82,9 @@ class PostgresEngine:
         self.context = context
         self._leader: PgConnection | None = None
 
+    def expect_there(self) -> None:
+        """Connecting says it: no server makes a database by itself."""
+
     def connect(self) -> PgConnection:
         try:
             return psycopg.connect(

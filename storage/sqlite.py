@@ -121,6 +121,13 @@ class SqliteEngine:
             raise self._cannot_be_opened(error) from error
         return connection
 
+    def expect_there(self) -> None:
+        """Refuse a file that does not exist; `connect` would make it."""
+        if not self.path.exists():
+            raise DatabaseUnusable(
+                f"database.url: {self.path} does not exist; name the service's database, or start the service once."
+            )
+
     def _expect_folder(self) -> None:
         if not self.path.parent.is_dir():
             raise DatabaseUnusable(

@@ -152,6 +152,8 @@ CREATE TABLE transfer (
     credits INTEGER NOT NULL,
     evidence TEXT NOT NULL,
     created_at INTEGER NOT NULL,
+    -- over the hash before it and its own content (payments/ledger_chain.py)
+    hash TEXT NOT NULL,
     UNIQUE (kind, txid, vout, epoch),
     UNIQUE (user_id, reference)
 ) STRICT;

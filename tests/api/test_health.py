@@ -134,7 +134,9 @@ async def test_metrics_show_what_the_watcher_counted(till: Till) -> None:
     meter.detection.observe(0.004)
     meter.confirmation.observe(1_700)
     report = {
-        "reasons": [],
+        "reasons": [{"code": "ledger-difference", "detail": ""}],
+        "credits_frozen": False,
+        "audit": {"finished_at": time.time_ns() // 1_000_000 - 90_000, "differences": 2, "difference_sat": 40_007},
         "tip_lag": 2,
         "zmq": {"topics": {"rawtx": {"gaps_total": 3}}},
         "meter": meter.snapshot(),
@@ -142,6 +144,8 @@ async def test_metrics_show_what_the_watcher_counted(till: Till) -> None:
     now = time.time_ns() // 1_000_000
     await till.database.write(report_health, report, now, now)
     text = (await (await till.client.get("/metrics")).text()).splitlines()
+    (since,) = [line for line in text if line.startswith("nodetill_seconds_since_audit ")]
+    assert 90 <= float(since.split()[1]) < 100
     for line in (
         "nodetill_tip_lag_blocks 2.0",
         'nodetill_zmq_gaps_total{topic="rawtx"} 3.0',
@@ -155,6 +159,8 @@ async def test_metrics_show_what_the_watcher_counted(till: Till) -> None:
         'nodetill_confirmation_seconds_bucket{le="1800"} 1.0',
         'nodetill_confirmation_seconds_bucket{le="+Inf"} 1.0',
         "nodetill_forward_backlog_sat 0.0",
+        "nodetill_ledger_difference_sat 40007.0",
+        "nodetill_ledger_differences 2.0",
         "nodetill_credits_frozen 0.0",
     ):
         assert line in text

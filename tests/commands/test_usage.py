@@ -24,6 +24,8 @@ ROOT = Path(__file__).resolve().parents[2]
         (["serve", "--nonsense"], "--nonsense"),
         (["serve", "--role", "nobody"], "--role"),
         (["serve", "--config", "missing.toml"], "missing.toml"),
+        (["audit", "--nonsense"], "--nonsense"),
+        (["audit", "--config", "missing.toml"], "missing.toml"),
         (["keys", "create"], "--name"),
         (["keys", "create", "--name", "shop"], "--scope"),
         (["keys", "revoke"], "ID"),

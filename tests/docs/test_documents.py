@@ -26,6 +26,7 @@ from config.payments import Tier
 from config.rpc_address import WitnessNodeSettings
 from config.schema import LISTS, SECRETS
 from config.settings import Settings
+from payments.difference import Check
 from payments.events import EventType
 from payments.ledger import AccountKind, TransferKind
 from payments.model import Flag, OutputState, Status
@@ -203,6 +204,10 @@ async def test_each_table_and_column_is_described(tmp_path: Path) -> None:
     for table, names in columns.items():
         for name in set(names) - {"only_row", "id"}:  # keys that mean nothing beyond their row
             assert f"`{name}`" in described[table], f"docs/schema.md does not tell what {table}.{name} is"
+
+
+def test_each_check_of_an_audit_is_described() -> None:
+    assert {check.value for check in Check} == {row[0].strip("`") for row in rows("docs/operations.md", "check")}
 
 
 def test_each_kind_of_account_and_transfer_is_described() -> None:

@@ -26,6 +26,7 @@ from node_watcher.mempool import Mempool
 from node_watcher.rpc import Call
 from node_watcher.rpc_http import HttpRpc
 from node_watcher.seed import Seed
+from node_watcher.self_audit import SelfAudit
 from node_watcher.signers import open_signer
 from node_watcher.watcher import Watcher
 from node_watcher.watchlist import Watchlist
@@ -139,6 +140,7 @@ class Rig:
         rules: ChainRules | None = None,
         witness_nodes: Sequence[WitnessNode] = (),
         interval: float = 3600.0,
+        self_audit: SelfAudit | None = None,
     ) -> Watcher:
         look = Look(
             Gate(self.rpc, rules or self.rules, witness_nodes),
@@ -148,8 +150,11 @@ class Rig:
             self.mempool,
             self.crediting,
             forwarder=forwarder,
+            ledger_broken=self_audit.broken if self_audit is not None else None,
         )
-        return Watcher(interval, self.database, self.watchlist, self.mempool, look, witness=witness)
+        return Watcher(
+            interval, self.database, self.watchlist, self.mempool, look, witness=witness, self_audit=self_audit
+        )
 
     # ------------------------------------------------------------------ payments
 

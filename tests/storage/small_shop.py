@@ -21,7 +21,10 @@ from payments.model import (
     Terms,
 )
 from payments.record import PaymentRecord
+from payments.scanned import ScannedBlock, ScannedChain
 from storage import chain, evaluation, incoming, ledger, payments, till
+from storage.audit.compare import compare
+from storage.audit.question import Findings, Question
 from storage.database import Database
 from storage.records import payment_by_number
 from tests.storage import invariants
@@ -61,6 +64,7 @@ class SmallShop:
         self.now = START
         self.keychain = 0
         self.blocks: list[BlockHeader] = []
+        self.mined: dict[str, tuple[IncomingTx, ...]] = {}
         self._made = 0
 
     async def open(self) -> SmallShop:
@@ -106,6 +110,7 @@ class SmallShop:
             at = BlockHeader(self.tip.height + 1, f"block-{self._made}", self.tip.hash, time or self.now)
             await self.database.write(chain.connect, at, mined if number == 0 else (), self.now)
             self.blocks.append(at)
+            self.mined[at.hash] = mined if number == 0 else ()
             await self.check()
 
     async def undo(self, blocks: int = 1) -> list[BlockHeader]:
@@ -142,6 +147,16 @@ class SmallShop:
         await self.settle()
         await self.book()
         await self.database.read(invariants.check_quiet)
+
+    @property
+    def scanned(self) -> ScannedChain:
+        """The chain as a look at every block would show it."""
+        return ScannedChain(BIRTH, tuple(ScannedBlock(b, self.mined[b.hash]) for b in self.blocks), self.tip)
+
+    async def audit(self, *, full: bool = True, scanned: ScannedChain | None = None, **more: Any) -> Findings:
+        """What an audit finds."""
+        question = Question(scanned or self.scanned, full, lambda descriptor: derive, str.encode, **more)
+        return await self.database.read(compare, question)
 
     async def events(self, number: int) -> list[str]:
         rows = await self.database.read(

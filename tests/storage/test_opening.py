@@ -196,3 +196,22 @@ def test_two_that_open_a_new_file_at_once(tmp_path: Path) -> None:
             engine = engine_for(f"sqlite:///{tmp_path}/till{number}.db", Context())
             for opened in [threads.submit(engine.connect) for _ in range(2)]:
                 opened.result().close()
+
+
+async def test_who_only_reads_makes_and_changes_nothing(tmp_path: Path, database_url: str) -> None:
+    url = f"sqlite:///{tmp_path / 'nowhere.db'}"
+    with pytest.raises(DatabaseUnusable, match=r"nowhere\.db does not exist"):
+        async with Database(url, read_only=True):
+            pass
+    assert not list(tmp_path.glob("nowhere*"))
+    engine = engine_for(database_url, Context())
+    connection = engine.connect()
+    connection.close()
+    with pytest.raises(DatabaseUnusable, match="has schema 0, this nodetill knows 1"):
+        async with Database(database_url, read_only=True):
+            pass
+    async with Database(database_url, leader=True), Database(database_url, read_only=True) as reader:
+        assert await reader.read(lambda tx: tx.one("SELECT count(*) AS n FROM payment")) is not None
+        assert await reader.read_aside(lambda tx: tx.one("SELECT count(*) AS n FROM payment")) is not None
+        with pytest.raises(RuntimeError, match="not open"):
+            await reader.write(lambda tx: tx.execute("DELETE FROM payment"))
