@@ -24,7 +24,7 @@ class Rivals:
         """Each is alone from now on."""
         self.ours.rpc("setnetworkactive", False)
         for node in (self.ours, self.theirs):
-            node.wait("a quiet network", lambda node=node: not node.rpc("getpeerinfo"))
+            _wait_alone(node)
 
     def meet(self) -> None:
         """They hear of each other's blocks. Returns as soon as each knows the other's tip, followed or not."""
@@ -33,12 +33,13 @@ class Rivals:
         self.ours.connect(self.theirs)
         for node in (self.ours, self.theirs):
             for tip in tips:
-                node.wait(f"word of block {tip}", lambda node=node, tip=tip: _knows(node, tip))
+                _wait_for_word(node, tip)
 
     def join(self) -> None:
         """They meet, and our node follows the longer chain of the others."""
+        longer = self.theirs.tip
         self.meet()
-        self.ours.wait_for_tip(self.theirs.tip)
+        self.ours.wait_for_tip(longer)
 
     def give(self, *raw: str) -> None:
         """Transactions (raw hex) for the mempool of the others."""
@@ -50,16 +51,12 @@ class Rivals:
             self.ours.start()
             self.theirs.start()
             self.ours.fund()
-            self.join_first()
+            self.ours.connect(self.theirs)  # they learn our chain
+            self.theirs.wait_for_tip(self.ours.tip)
         except BaseException:
             self.close()
             raise
         return self
-
-    def join_first(self) -> None:
-        """The others learn our chain."""
-        self.ours.connect(self.theirs)
-        self.theirs.wait_for_tip(self.ours.tip)
 
     def close(self) -> None:
         self.ours.close()
@@ -71,5 +68,10 @@ class Rivals:
         self.close()
 
 
-def _knows(node: RegtestNode, block_hash: str) -> bool:
-    return any(tip["hash"] == block_hash for tip in node.rpc("getchaintips"))
+def _wait_alone(node: RegtestNode) -> None:
+    node.wait("a quiet network", lambda: not node.rpc("getpeerinfo"))
+
+
+def _wait_for_word(node: RegtestNode, block_hash: str) -> None:
+    """Until it has heard of the block, in its active chain or beside it."""
+    node.wait(f"word of block {block_hash}", lambda: any(tip["hash"] == block_hash for tip in node.rpc("getchaintips")))

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass
 
 from payments.address import address_of
-from regtest.node import RegtestNode
+from regtest.node import PAYER, RegtestNode, to_btc
 
 _OP_TRUE = b"\x51"
 _SCRIPT = b"\x00\x20" + hashlib.sha256(_OP_TRUE).digest()
@@ -49,9 +49,9 @@ def free_coins(node: RegtestNode, count: int, value_sat: int = 100_000) -> list[
     found: list[FreeCoin] = []
     while len(found) < count:
         some = min(_AT_ONCE, count - len(found))
-        funding = node.rpc("createrawtransaction", [], [{address: some * value_sat / 100_000_000}])
-        funded = node.rpc("fundrawtransaction", funding, {"fee_rate": 5}, wallet="payer")
-        signed = node.rpc("signrawtransactionwithwallet", funded["hex"], wallet="payer")
+        funding = node.rpc("createrawtransaction", [], [{address: to_btc(some * value_sat)}])
+        funded = node.rpc("fundrawtransaction", funding, {"fee_rate": 5}, wallet=PAYER)
+        signed = node.rpc("signrawtransactionwithwallet", funded["hex"], wallet=PAYER)
         parent = node.rpc("sendrawtransaction", signed["hex"])
         outputs = node.rpc("decoderawtransaction", signed["hex"])["vout"]
         vout = next(o["n"] for o in outputs if o["scriptPubKey"].get("address") == address)
