@@ -29,6 +29,10 @@ class UnreadableBlock(NodeError):
     """The node gave a block that is cut short, or that we cannot read. It is asked again."""
 
 
+class MissingBlock(NodeError):
+    """The node knows the block and cannot give it: it was pruned. The walk goes on once it has it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Followed:
     """Where a walk ended. `behind` means that the node does not know our cursor: nothing was undone.
@@ -101,7 +105,7 @@ class ChainFollower:
         return answer, header.get("previousblockhash", "")
 
     async def _connect(self, block: BlockId) -> BlockId:
-        raw = await self._blocks.fetch(block.hash)
+        raw = await self._fetch(block)
         await self._watchlist.refresh()
         header, mined = self._match(raw, block)
         changes = await self._database.write(stored.connect, header, mined, now_ms())
@@ -109,6 +113,19 @@ class ChainFollower:
             self._watchlist.learn(transaction)
         tell(changes)
         return header.id
+
+    async def _fetch(self, block: BlockId) -> bytes:
+        try:
+            return await self._blocks.fetch(block.hash)
+        except RpcError as error:
+            if "pruned" not in error.message:  # no code of its own: -1 is any trouble (RPC_MISC_ERROR)
+                raise
+            raise MissingBlock(
+                f"The node has pruned block {block.hash} at height {block.height}, which nodetill has not read; "
+                f"nothing is skipped. Let the node fetch it and those above it again (bitcoin-cli getblockfrompeer "
+                f"{block.hash} PEER, with an id of getpeerinfo), or point node.rpc_url at a node that keeps all "
+                "blocks until nodetill has caught up."
+            ) from error
 
     def _match(self, raw: bytes, block: BlockId) -> tuple[BlockHeader, list[IncomingTx]]:
         try:
