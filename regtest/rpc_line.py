@@ -18,10 +18,9 @@ from regtest.node import RegtestNode
 
 
 class Trouble(StrEnum):
-    """What happens to a request. The first four never reach the node."""
+    """What happens to a request. The first five never reach the node."""
 
     HUNG_UP = "hung up"
-    SILENCE = "silence"
     BUSY = "HTTP 503: its work queue is full"
     FORBIDDEN = "HTTP 403: not on the whitelist"
     LOGIN = "HTTP 401: another cookie"
@@ -42,7 +41,6 @@ class RpcLine:
         """How often each method came by, whatever became of it."""
         self._trouble: Trouble | None = None
         self._methods: frozenset[str] = frozenset()
-        self._mended = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._server.daemon_threads = True
         self._server.block_on_close = False
@@ -55,13 +53,11 @@ class RpcLine:
     @contextlib.contextmanager
     def trouble(self, kind: Trouble, *methods: str) -> Iterator[None]:
         """Until the end of the block: with these methods, or with all."""
-        self._mended.clear()
         self._methods, self._trouble = frozenset(methods), kind
         try:
             yield
         finally:
             self._trouble = None
-            self._mended.set()
 
     def fate_of(self, methods: list[str]) -> Trouble | None:
         """What happens to a request with these methods; None is nothing bad."""
@@ -80,9 +76,6 @@ class RpcLine:
         finally:
             connection.close()
 
-    def wait_mended(self) -> None:
-        self._mended.wait(60)
-
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -90,7 +83,6 @@ class RpcLine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._mended.set()
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
@@ -117,10 +109,6 @@ def _handler(line: RpcLine) -> type[BaseHTTPRequestHandler]:
         def _meet(self, fate: Trouble | None, verb: str, body: bytes, methods: list[str]) -> None:
             match fate:
                 case Trouble.HUNG_UP:
-                    self.close_connection = True
-                    return
-                case Trouble.SILENCE:
-                    line.wait_mended()
                     self.close_connection = True
                     return
                 case Trouble.BUSY:
