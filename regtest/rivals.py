@@ -21,10 +21,19 @@ class Rivals:
         self.theirs = RegtestNode(programs, p2p=True, zmq=False, extra_args=[_TRUSTED])
 
     def split(self) -> None:
-        """Each is alone from now on."""
+        """Each is alone from now on, with the same chain to go on from."""
+        self._agree()
         self.ours.rpc("setnetworkactive", False)
         for node in (self.ours, self.theirs):
             _wait_alone(node)
+
+    def _agree(self) -> None:
+        if not self.ours.rpc("getpeerinfo"):
+            self.ours.rpc("setnetworkactive", True)
+            self.ours.connect(self.theirs)
+        if self.ours.height == self.theirs.height and self.ours.tip != self.theirs.tip:
+            self.ours.mine(1)
+        self.ours.wait("the same chain", lambda: self.ours.tip == self.theirs.tip)
 
     def meet(self) -> None:
         """They hear of each other's blocks. Returns as soon as each knows the other's tip, followed or not."""
