@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 
-from bench.coins import free_coins
 from bench.figures import Figure, Progress
 from bench.shelf import stock
 from payments.address import script_pubkey
+from regtest.free_coins import free_coins
 from regtest.node import RegtestNode
 from regtest.service import RunningService
 
 _PAID = 10
-# The node checks its whole mempool at each transaction otherwise: 20 times slower on regtest.
-_FAST_NODE = ("-checkmempool=0", "-checkblockindex=0", "-blockmaxweight=3996000")
+_FULL_BLOCKS = ("-blockmaxweight=3996000",)
 
 
 async def block(folder: str, transactions: int, open_payments: int, progress: Progress) -> list[Figure]:
@@ -27,7 +26,7 @@ async def block(folder: str, transactions: int, open_payments: int, progress: Pr
 
 
 def _block(folder: str, transactions: int, open_payments: int, progress: Progress) -> list[Figure]:
-    with RegtestNode(extra_args=_FAST_NODE) as node:
+    with RegtestNode(extra_args=_FULL_BLOCKS) as node:
         progress("making coins")
         node.fund()
         coins = free_coins(node, transactions)

@@ -11,12 +11,12 @@ import aiohttp
 import zmq
 import zmq.asyncio
 
-from bench.coins import free_coins
 from bench.figures import Figure, Progress, spread
 from node_watcher.credentials import Credentials
 from node_watcher.rpc_http import HttpRpc
 from payments.address import script_pubkey
 from payments.tx import decode
+from regtest.free_coins import free_coins
 from regtest.node import RegtestNode
 from regtest.service import BASE, RunningService
 

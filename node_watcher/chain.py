@@ -31,6 +31,10 @@ class UnreadableBlock(NodeError):
     """The node gave a block that is cut short, or that we cannot read. It is asked again."""
 
 
+class MissingBlock(NodeError):
+    """The node knows the block and cannot give it: it was pruned. The walk goes on once it has it again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Followed:
     """Where a walk ended. `behind` means that the node does not know our cursor: nothing was undone.
@@ -121,7 +125,7 @@ class ChainFollower:
             raise NotBitcoin(block.hash, error) from error
 
     async def _connect(self, block: BlockId, parent: str) -> BlockId:
-        raw = await self._blocks.fetch(block.hash)
+        raw = await self._fetch(block)
         self._check(raw[:HEADER_SIZE], block, parent)
         await self._watchlist.refresh()
         header, mined = self._match(raw, block)
@@ -130,6 +134,19 @@ class ChainFollower:
             self._watchlist.learn(transaction)
         tell(changes)
         return header.id
+
+    async def _fetch(self, block: BlockId) -> bytes:
+        try:
+            return await self._blocks.fetch(block.hash)
+        except RpcError as error:
+            if "pruned" not in error.message:  # no code of its own: -1 is any trouble (RPC_MISC_ERROR)
+                raise
+            raise MissingBlock(
+                f"The node has pruned block {block.hash} at height {block.height}, which nodetill has not read; "
+                f"nothing is skipped. Let the node fetch it and those above it again (bitcoin-cli getblockfrompeer "
+                f"{block.hash} PEER, with an id of getpeerinfo), or point node.rpc_url at a node that keeps all "
+                "blocks until nodetill has caught up."
+            ) from error
 
     def _match(self, raw: bytes, block: BlockId) -> tuple[BlockHeader, list[IncomingTx]]:
         try:

@@ -231,10 +231,12 @@ def _read(raw: bytes, start: int, scripts: Mapping[bytes, int] | None) -> tuple[
     if pos > len(raw):
         raise MalformedTransaction("the transaction is cut short")
     txid = sha256d(raw[start : start + 4] + raw[body:body_end] + raw[pos - 4 : pos])
+    coinbase = keys == [_NULL_PREVOUT]
     tx = IncomingTx(
         txid=display_hash(txid),
-        prevouts=tuple([outpoint_of(key) for key in keys]),
+        # The input of a coinbase spends nothing: all of them name the same null, and none replaces another.
+        prevouts=() if coinbase else tuple([outpoint_of(key) for key in keys]),
         outputs=tuple(kept),
-        coinbase=keys == [_NULL_PREVOUT],
+        coinbase=coinbase,
     )
     return tx, pos

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from regtest.node import PAYER, RegtestNode, to_btc, to_sat
 
 
 def double_spend(node: RegtestNode, txid: str, *, fee_sat: int = 20_000) -> str:
     """Raw, signed, not sent: spends the inputs of a payer's transaction back to the payer."""
+    return instead(node, txid, {}, fee_sat=fee_sat)
+
+
+def instead(node: RegtestNode, txid: str, amounts: Mapping[str, int], *, fee_sat: int = 20_000) -> str:
+    """Raw, signed, not sent: spends the inputs of a payer's transaction to these `{address: sat}`, the rest to
+    the payer."""
     original = node.rpc("gettransaction", txid, None, True, wallet=PAYER)
     decoded = original["decoded"]
     # The wallet writes a fee as a negative amount.
     total = sum(to_sat(out["value"]) for out in decoded["vout"]) - to_sat(original["fee"])
     inputs = [{"txid": coin["txid"], "vout": coin["vout"], "sequence": 0xFFFFFFFD} for coin in decoded["vin"]]
-    return signed(node, node.rpc("createrawtransaction", inputs, [{node.new_address(): to_btc(total - fee_sat)}]))
+    outputs = [{address: to_btc(sat)} for address, sat in amounts.items()]
+    outputs.append({node.new_address(): to_btc(total - sum(amounts.values()) - fee_sat)})
+    return signed(node, node.rpc("createrawtransaction", inputs, outputs))
+
+
+def malleated(raw: str) -> str:
+    """The same transaction under another txid, as anybody on its way can make it; its one input must be P2PKH.
+
+    The signature is pushed in another way (OP_PUSHDATA1), which nodes do not relay and blocks may hold.
+    """
+    data = bytes.fromhex(raw)
+    size = 4 + 1 + 36  # version, one input, its outpoint: here is the length of its script
+    return (data[:size] + bytes([data[size] + 1]) + b"\x4c" + data[size + 1 :]).hex()
 
 
 def to_one_address(node: RegtestNode, address: str, *values_sat: int) -> str:

@@ -81,6 +81,8 @@ class NodeProcess(NodeRpc, ChildServer):
         ]
         # A tenth of the usual keys in advance makes a wallet, and starts with it, five times as fast.
         words += ["-rpcworkqueue=256", "-rpcthreads=8", "-keypool=100"]
+        # On regtest a node checks its whole index and mempool at each step: that is for its own developers.
+        words += ["-checkblockindex=0", "-checkmempool=0"]
         words += ["-listen=1", f"-bind=127.0.0.1:{self.p2p_port}"] if self._p2p else ["-listen=0"]
         if self._zmq_ports:
             # The default high-water mark of 1000 drops a third of a full block's transactions.

@@ -209,6 +209,29 @@ class SqliteEngine:
             ) from error
         except OSError as error:
             raise self._cannot_be_opened(error) from error
+        try:
+            self._expect_whole()
+        except BaseException:
+            self._place.release()
+            raise
+
+    def _expect_whole(self) -> None:
+        """A damaged page shows only when somebody's payment is on it: look at all of them before the first write
+        (`PRAGMA quick_check`: a second for some hundred megabytes)."""
+        if not self.path.exists():
+            return
+        connection = self.connect()
+        try:
+            found = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+        except sqlite3.Error as error:
+            found = str(error)
+        finally:
+            connection.close()
+        if found != "ok":
+            raise DatabaseUnusable(
+                f"database.url: {self.path} is damaged ({' '.join(found.split())}); nothing is written to it. "
+                "Keep it aside, look to its disk, and restore the newest backup (docs/operations.md)."
+            )
 
     def release_leadership(self) -> None:
         self._place.release()

@@ -57,6 +57,22 @@ async def test_a_file_that_is_no_database(tmp_path: Path, leader: bool) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["till.db"]
 
 
+async def test_a_damaged_page_is_found_before_anything_is_written(tmp_path: Path) -> None:
+    """Opened without a look, it would serve until somebody's payment is on that page."""
+    path, url = tmp_path / "till.db", f"sqlite:///{tmp_path}/till.db"
+    async with Database(url, leader=True):
+        pass
+    pages = bytearray(path.read_bytes())
+    for place in range(4 * 4096, 5 * 4096):
+        pages[place] ^= 0x5A
+    path.write_bytes(pages)
+    for _ in range(2):  # its place is given back
+        sentence = await refusal(url, leader=True)
+        assert f"{path} is damaged" in sentence
+        assert "backup" in sentence
+    assert path.read_bytes() == pages
+
+
 async def test_a_folder_where_sqlite_cannot_make_its_own_files(tmp_path: Path) -> None:
     """Missing rights do not stop root, who may run this test; something in the way of the WAL file does."""
     (tmp_path / "till.db-wal").mkdir()
