@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from node_watcher.blocks import BlockSource
 from node_watcher.changes import tell
-from node_watcher.clock import now_ms
+from node_watcher.clock import Clock, now_ms
 from node_watcher.rpc import NodeError, Rpc, RpcError
 from node_watcher.watchlist import Watchlist
 from payments.block import MalformedBlock, match_block
@@ -44,11 +44,14 @@ class Followed:
 class ChainFollower:
     """Walks the cursor in the database to the node's tip."""
 
-    def __init__(self, rpc: Rpc, blocks: BlockSource, database: Database, watchlist: Watchlist) -> None:
+    def __init__(
+        self, rpc: Rpc, blocks: BlockSource, database: Database, watchlist: Watchlist, *, clock: Clock = now_ms
+    ) -> None:
         self._rpc = rpc
         self._blocks = blocks
         self._database = database
         self._watchlist = watchlist
+        self._clock = clock
 
     async def follow(
         self, told: Callable[[BlockId], None] = lambda block: None, *, at_most: int = _AT_MOST
@@ -104,7 +107,7 @@ class ChainFollower:
         raw = await self._blocks.fetch(block.hash)
         await self._watchlist.refresh()
         header, mined = self._match(raw, block)
-        changes = await self._database.write(stored.connect, header, mined, now_ms())
+        changes = await self._database.write(stored.connect, header, mined, self._clock())
         for transaction in mined:
             self._watchlist.learn(transaction)
         tell(changes)

@@ -38,12 +38,21 @@ class Database:
     """One database, open. Use as `async with Database(url) as database`.
 
     `leader=True` also claims the one place of the watcher, and refuses when it is taken.
-    Opening migrates to the newest schema; a schema newer than this code is refused.
+    Opening migrates to the newest schema; a schema newer than this code is refused. `writer` makes what
+    runs the write transactions: a thread, unless everything is to happen in the caller's own.
     """
 
-    def __init__(self, url: str, context: Context | None = None, *, leader: bool = False) -> None:
+    def __init__(
+        self,
+        url: str,
+        context: Context | None = None,
+        *,
+        leader: bool = False,
+        writer: Callable[[Engine, Callable[[], None]], Writer] = Writer,
+    ) -> None:
         self._engine = engine_for(url, context or Context())
         self._leader = leader
+        self._make_writer = writer
         self._listeners: list[Callable[[], None]] = []
         self._writer: Writer | None = None
         self._reader: Any = None
@@ -63,7 +72,7 @@ class Database:
         except BaseException:
             self._engine.release_leadership()
             raise
-        self._writer = Writer(self._engine, self._told)
+        self._writer = self._make_writer(self._engine, self._told)
         return self
 
     async def __aexit__(
