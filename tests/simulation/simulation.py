@@ -1,0 +1,211 @@
+"""One history: the till in the simulated world, checked after every step, and at the end against the oracle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from node_watcher.look import Looked
+from payments.model import ExcessPolicy, LatePolicy, Terms
+from storage import payments
+from storage.credits import balance_of
+from storage.records import payment_by_number
+from storage.spends import spend_credits
+from tests.simulation import oracle
+from tests.simulation.coins import Out, make_tx
+from tests.simulation.draws import Action, Draws
+from tests.simulation.points import Crashed, Points, Trouble
+from tests.simulation.rpc import SimulatedRpc
+from tests.simulation.steps import StepCheck
+from tests.simulation.till import OneThread, Process, derive
+from tests.simulation.world import FULL, MINUTE, Payable, World
+
+WORLDLY = (
+    *("pay", "replace", "evict", "relay", "mine", "reorganise", "rival", "extend_rival", "wait"),
+    *("node_stops", "node_starts", "node_lags", "node_regresses", "node_hears"),
+)
+"""What can happen outside of the till, also between two of its calls."""
+OURS = ("create", "look", "hear", "restart", "spend")
+_TROUBLES = (Trouble.WORLD, Trouble.FAIL, Trouble.CRASH, Trouble.WORLD, Trouble.PAUSE)
+_USERS = ("ann", "bob")
+_MEMORY = Path("/dev/shm")
+_LOOKS_AT_MOST = 12
+
+_runner: asyncio.Runner | None = None
+
+
+def run(work: Any) -> Any:
+    """In the one loop of this process, which has no other threads."""
+    global _runner
+    if _runner is None:
+        _runner = asyncio.Runner()
+        _runner.get_loop().set_default_executor(OneThread(1))
+        logging.getLogger("nodetill").setLevel(logging.CRITICAL)  # a simulated reorganisation is no news
+    return _runner.run(work)
+
+
+class Simulation:
+    """`do` actions, then `finish`. Raises AssertionError where a rule is broken, and whatever a bug raises."""
+
+    def __init__(self, *, forwarding: bool = False) -> None:
+        self.forwarding = forwarding
+        self.folder = tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None)
+        self.path = Path(self.folder.name) / "till.db"
+        self.world = World()
+        self.points = Points(self._surprise)
+        self.rpc = SimulatedRpc(self.world.node, self.points, self._address_of)
+        self.surprises: list[Action] = []
+        self.steps = StepCheck(self.world)
+        self.spent = 0
+        self.process = run(self._started())
+
+    async def _started(self) -> Process:
+        self.points.dead = False
+        return await Process(
+            self.path, self.rpc, self.points, lambda: self.world.now, forwarding=self.forwarding
+        ).start()
+
+    def close(self) -> None:
+        run(self.process.stop())
+        self.folder.cleanup()
+
+    def _address_of(self, script: bytes) -> str | None:
+        return next((p.address for p in self.world.payables if p.script == script), None)
+
+    def _surprise(self) -> None:
+        if self.surprises:
+            self.happen(self.surprises.pop(0))
+
+    # ------------------------------------------------------------------ what happens
+
+    def do(self, action: Action) -> None:
+        """One action, then the rules."""
+        if action.name in OURS:
+            getattr(self, f"_{action.name}")(Draws(action.numbers))
+        else:
+            self.happen(action)
+        run(self.process.database.read(self.steps.check))
+
+    def happen(self, action: Action) -> None:
+        assert action.name in WORLDLY, action
+        getattr(self.world, action.name)(Draws(action.numbers))
+
+    def _create(self, draws: Draws) -> None:
+        """Somebody wants to buy: price, depth, policies and tolerance as the shop has them just now."""
+        if len(self.world.payables) >= 6:
+            return
+        now, price = self.world.now, draws.pick((FULL, FULL, 7_000, 300_000))
+        required = draws.pick((2, 1, 3, 6))
+        terms = Terms(
+            amount_sat=price,
+            credits=draws.pick((400, 1, 33)),
+            confirmations_required=required,
+            tolerance_sat=draws.pick((0, 0, 1, 500)),
+            late=draws.pick((LatePolicy.CREDIT, LatePolicy.HOLD)),
+            excess=draws.pick((ExcessPolicy.CREDIT, ExcessPolicy.KEEP)),
+            created_at=now,
+            expires_at=now + draws.pick((60, 60, 15)) * MINUTE,
+            tiers=draws.pick(((), (), ((2 * price, required + 2),), ((price, required + 1), (2 * price, 8)))),
+        )
+        wanted = payments.NewPayment(draws.pick(_USERS), "small", "{}", terms, 1_000)
+        made = run(self.process.database.write(payments.create, wanted, self.process.keychain, derive, now))
+        script, address = derive(made.address_index)
+        self.world.payables.append(Payable(made.number, script, address, price))
+        self.steps.promise(made.number, made.user_id, terms)
+
+    def _spend(self, draws: Draws) -> None:
+        user = draws.pick(_USERS)
+        database = self.process.database
+        if balance := run(database.read(balance_of, user)):
+            self.spent += 1
+            amount = 1 + draws.below(max(1, balance))
+            with suppress(payments.StorageError):
+                run(database.write(spend_credits, user, amount, f"order {self.spent}", self.world.now))
+
+    def _restart(self, draws: Draws) -> None:
+        run(self.process.stop())
+        self.process = run(self._started())
+
+    def _hear(self, draws: Draws) -> None:
+        """Hints arrive, in their order or another, once or twice, or never; some are forged."""
+        self._step({}, look=False, heard=self._heard(draws))
+
+    def _look(self, draws: Draws) -> None:
+        """A look at the node with some trouble on its way, perhaps with hints arriving at the same time."""
+        plan = {}
+        for _ in range(draws.pick((0, 0, 1, 2, 4))):
+            plan[draws.below(draws.pick((14, 30, 60)))] = draws.pick(_TROUBLES)
+        heard = self._heard(draws) if draws.chance(30) else []
+        self.rpc.feerate = draws.pick((2, 2, 1, 20, 80))
+        numbers = draws.rest()
+        self.surprises = [
+            Action(WORLDLY[first % len(WORLDLY)], (*numbers[place + 1 :], *numbers[:place]))
+            for place, first in enumerate(numbers)
+        ]
+        self._step(plan, look=True, heard=heard)
+
+    def _heard(self, draws: Draws) -> list[bytes]:
+        waiting, self.world.hints = self.world.hints, []
+        heard = draws.some(waiting)
+        if draws.chance(30):
+            heard = [*reversed(heard), *heard[:2]]
+        if self.world.payables and draws.chance(20):
+            to = draws.pick(self.world.payables)
+            coin = next(iter(self.world.best.unspent))
+            forged = make_tx((coin,), (Out(to.amount_sat, to.script),), fee_sat=0, salt=draws.below(1_000_000))
+            self.steps.forged.add(forged.txid)
+            heard += [forged.raw, forged.raw[:-5]]
+        return heard
+
+    def _step(self, plan: dict[int, Trouble], *, look: bool, heard: list[bytes]) -> Looked | None:
+        self.steps.begin()
+        try:
+            looked: Looked | None = run(self.process.step(plan, look=look, heard=heard))
+        except Crashed:
+            self._restart(Draws(()))
+            looked = None
+        self.steps.looked = looked
+        return looked
+
+    # ------------------------------------------------------------------ the end
+
+    def finish(self) -> None:
+        """Heal everything, look until nothing is left to do, and hold the till against the chain."""
+        self.world.heal()
+        self._look_until_quiet()
+        self._compare()
+        before = run(self.process.database.read(oracle.snapshot))
+        for _ in range(2):
+            assert self._step({}, look=True, heard=list(self.world.hints)) is not None
+        assert run(self.process.database.read(oracle.snapshot)) == before, "a look with nothing new changed something"
+        self.world.mine(Draws((4, 0)))  # three blocks with all that waits: nothing is only half deep any more
+        for _ in range(oracle.blocks_until_final(self.world) - 3):
+            self.world.mine(Draws((0, 1)))
+        self._look_until_quiet()
+        self._compare()
+
+    def _look_until_quiet(self) -> None:
+        for _ in range(_LOOKS_AT_MOST):
+            looked = self._step({}, look=True, heard=[])
+            run(self.process.database.read(self.steps.check))
+            if looked is not None and looked.complete:
+                break
+            if looked is not None and any(reason.code == "node-behind" for reason in looked.reasons):
+                self.world.mine(Draws((0, 1)))  # it went on without our block: until it is higher, it may come back
+        else:
+            raise AssertionError(f"the till does not come to rest: {looked}")
+        # Credits and sweeps of this look are in the books; a second look sees what they made possible.
+        self._step({}, look=True, heard=[])
+        run(self.process.database.read(self.steps.check))
+
+    def _compare(self) -> None:
+        expected = oracle.Oracle(self.world, self.steps.promises)
+        records = [run(self.process.database.read(payment_by_number, p.number)) for p in self.world.payables]
+        run(self.process.database.read(oracle.check_quiet))
+        expected.compare(records, self.process.keychain and self.forwarding)
+        balances = {user: run(self.process.database.read(balance_of, user)) for user in _USERS}
+        run(self.process.database.read(expected.compare_ledger, balances))
