@@ -95,9 +95,15 @@ class Oracle:
         assert record.state.status in expected, f"{record.state.status}, {expected} expected"
 
     def _moments(self, txid: str) -> list[int]:
-        """Every moment (ms) at which somebody could prove that this was on its way."""
-        entered = [second * 1000 for second in self.world.node.entered.get(txid, ())]
-        return entered + [b.time * 1000 for b in self.world.blocks for tx in b.txs if tx.txid == txid]
+        """Every moment (ms) at which somebody could prove that this was on its way.
+
+        A header may be ahead of the time; the till then believes its own clock, which is not before the block was found.
+        """
+        moments = [second * 1000 for second in self.world.node.entered.get(txid, ())]
+        for block in self.world.blocks:
+            if any(tx.txid == txid for tx in block.txs):
+                moments += [block.time * 1000, min(block.time * 1000, self.world.found_at[block.hash])]
+        return moments
 
     def _paid_at_is_true(self, outpoint: OutPoint, paid_at: int) -> None:
         moments = self._moments(outpoint.txid)

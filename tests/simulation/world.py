@@ -38,6 +38,8 @@ class World:
         self.genesis = make_block(None, (), START // 1000 - 86_400, 0, (Out(_COIN, PAYER),) * _COINS)
         self.best = self.genesis
         self.blocks = [self.genesis]
+        self.found_at = {self.genesis.hash: START}
+        """When each block was really found, in milliseconds. Its header may say something else."""
         self.hints: list[bytes] = []
         self.node = Node(self.genesis, lambda: self.now, self._publish)
         self.payables: list[Payable] = []
@@ -213,6 +215,7 @@ class World:
         time = max(parent.time + 1, self.now // 1000 + drift)
         block = make_block(parent, tuple(fitting), time, self.made, reward or (Out(5_000_000_000, MINER),))
         self.blocks.append(block)
+        self.found_at[block.hash] = self.now
         if block.height > self.best.height:
             self.best = block
         self.node.hear_block(block)

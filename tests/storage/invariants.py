@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from payments.ledger import transfers_due
 from payments.model import Status
-from payments.status import credits_for, held, state_of
+from payments.status import credits_due, held, state_of
 from storage.records import fresh_facts, state_in, tip_height
 from storage.tx import Tx
 
@@ -98,13 +98,14 @@ def _credits_follow_what_is_booked(tx: Tx) -> None:
     posted: dict[int, int] = defaultdict(int)
     for row in tx.all("SELECT payment_number AS n, credits FROM transfer WHERE payment_number IS NOT NULL"):
         posted[row["n"]] += row["credits"]
+    height = tip_height(tx)
     for row in tx.all("SELECT * FROM payment"):
         assert row["credits_posted"] == posted[row["number"]]
         facts = fresh_facts(tx, row)
-        counted = sum(o.value_sat for o in facts.outputs if o.booked and o.outpoint not in held(facts))
+        counted = [o for o in facts.outputs if o.booked and o.outpoint not in held(facts)]
         if row["booking_due"] or row["unsettled"]:
             continue
-        assert row["credits_posted"] == credits_for(facts.terms, counted), row["number"]
+        assert row["credits_posted"] == credits_due(facts.terms, counted, row["credits_posted"], height), row["number"]
 
 
 def _events_are_gapless_and_tell_the_status(tx: Tx) -> None:
