@@ -9,13 +9,14 @@ from tests.simulation.draws import LARGEST, Action
 from tests.simulation.simulation import Simulation
 
 _WEIGHTS = {
-    "create": 5,
-    "pay": 14,
+    "create": 4,
+    "buy": 4,
+    "pay": 12,
     "replace": 5,
     "evict": 2,
     "relay": 3,
-    "mine": 16,
-    "reorganise": 6,
+    "mine": 12,
+    "reorganise": 9,
     "rival": 2,
     "extend_rival": 2,
     "wait": 4,
@@ -24,21 +25,27 @@ _WEIGHTS = {
     "node_lags": 1,
     "node_regresses": 1,
     "node_hears": 2,
-    "look": 24,
-    "hear": 8,
+    "look": 14,
+    "hear": 6,
     "restart": 2,
     "spend": 2,
 }
 _NUMBERS = {"look": 40}
+_USUALLY = {"create": ("create", "pay"), "buy": ("pay", "mine", "mine", "mine", "look", "look")}
+_SEEN = {"pay", "replace", "mine", "reorganise", "extend_rival", "relay"}
+"""What the till usually hears of before the next thing happens."""
 
 
 def history(seed: int) -> tuple[bool, list[Action]]:
     """Whether it is in forwarding mode, and what happens."""
     random = Random(seed)
-    names = random.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=random.randint(12, 45))
+    names = ["create"]
+    for name in random.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=random.randint(10, 35)):
+        names += _USUALLY.get(name, (name,))
+        if name in _SEEN and random.random() < 0.6:
+            names.append(random.choice(("look", "look", "hear")))
     actions = [
-        Action(name, tuple(random.randint(0, LARGEST) for _ in range(_NUMBERS.get(name, 14))))
-        for name in ["create", *names]
+        Action(name, tuple(int(random.random() * LARGEST) for _ in range(_NUMBERS.get(name, 14)))) for name in names
     ]
     return random.random() < 0.25, actions
 

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import tempfile
+from collections.abc import Coroutine
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from node_watcher.look import Looked
 from payments.model import ExcessPolicy, LatePolicy, Terms
 from storage import payments
 from storage.credits import balance_of
+from storage.migrate import migrate
 from storage.records import payment_by_number
 from storage.spends import spend_credits
+from storage.sqlite import SqliteEngine
+from storage.tx import Context
 from tests.simulation import oracle
 from tests.simulation.coins import Out, make_tx
 from tests.simulation.draws import Action, Draws
@@ -31,21 +37,42 @@ WORLDLY = (
 """What can happen outside of the till, also between two of its calls."""
 OURS = ("create", "look", "hear", "restart", "spend")
 _TROUBLES = (Trouble.WORLD, Trouble.FAIL, Trouble.CRASH, Trouble.WORLD, Trouble.PAUSE)
+T = TypeVar("T")
 _USERS = ("ann", "bob")
 _MEMORY = Path("/dev/shm")
 _LOOKS_AT_MOST = 12
 
-_runner: asyncio.Runner | None = None
+@cache
+def _loop() -> asyncio.AbstractEventLoop:
+    """The one loop of this process, which has no other threads. It stays open: making one takes longer than a step."""
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(OneThread(1))
+    atexit.register(loop.close)
+    logging.getLogger("nodetill").setLevel(logging.CRITICAL)  # a simulated reorganisation is no news
+    return loop
 
 
-def run(work: Any) -> Any:
-    """In the one loop of this process, which has no other threads."""
-    global _runner
-    if _runner is None:
-        _runner = asyncio.Runner()
-        _runner.get_loop().set_default_executor(OneThread(1))
-        logging.getLogger("nodetill").setLevel(logging.CRITICAL)  # a simulated reorganisation is no news
-    return _runner.run(work)
+@cache
+def _new_database() -> bytes:
+    """The file of a till that was never started: the schema is made once."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "new.db"
+        SqliteEngine(path, Context()).connect().close()
+        migrate(SqliteEngine(path, Context()))
+        return path.read_bytes()
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end. What waits for nothing needs no loop."""
+    try:
+        work.send(None)
+    except StopIteration as done:
+        return cast(T, done.value)
+    raise AssertionError("this waits for something: run it in the loop")
+
+
+def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
+    return _loop().run_until_complete(work)
 
 
 class Simulation:
@@ -55,13 +82,14 @@ class Simulation:
         self.forwarding = forwarding
         self.folder = tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None)
         self.path = Path(self.folder.name) / "till.db"
+        self.path.write_bytes(_new_database())
         self.world = World()
         self.points = Points(self._surprise)
         self.rpc = SimulatedRpc(self.world.node, self.points, self._address_of)
         self.surprises: list[Action] = []
         self.steps = StepCheck(self.world)
         self.spent = 0
-        self.process = run(self._started())
+        self.process = run_in_loop(self._started())
 
     async def _started(self) -> Process:
         self.points.dead = False
@@ -70,7 +98,7 @@ class Simulation:
         ).start()
 
     def close(self) -> None:
-        run(self.process.stop())
+        run_in_loop(self.process.stop())
         self.folder.cleanup()
 
     def _address_of(self, script: bytes) -> str | None:
@@ -127,8 +155,8 @@ class Simulation:
                 run(database.write(spend_credits, user, amount, f"order {self.spent}", self.world.now))
 
     def _restart(self, draws: Draws) -> None:
-        run(self.process.stop())
-        self.process = run(self._started())
+        run_in_loop(self.process.stop())
+        self.process = run_in_loop(self._started())
 
     def _hear(self, draws: Draws) -> None:
         """Hints arrive, in their order or another, once or twice, or never; some are forged."""
@@ -164,7 +192,7 @@ class Simulation:
     def _step(self, plan: dict[int, Trouble], *, look: bool, heard: list[bytes]) -> Looked | None:
         self.steps.begin()
         try:
-            looked: Looked | None = run(self.process.step(plan, look=look, heard=heard))
+            looked: Looked | None = run_in_loop(self.process.step(plan, look=look, heard=heard))
         except Crashed:
             self._restart(Draws(()))
             looked = None

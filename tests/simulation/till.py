@@ -70,7 +70,7 @@ class OneThreadWriter(Writer):
         self._connection = engine.connect_writer()
 
     async def run(self, body: Callable[[Tx], Any]) -> Any:
-        job = _Job(body, asyncio.get_running_loop().create_future())
+        job = _Job(body, None)  # type: ignore[arg-type]  # nobody waits for it
         try:
             self._commit_together(self._connection, [job])
         except BaseException:
@@ -159,8 +159,10 @@ class Process:
         both = [self._look_once()] if look else []
         if heard and self.look.believed:
             both.append(self._hear_once(heard))
+        self._points.shared = len(both) > 1
         answers = await asyncio.gather(*both, return_exceptions=True)
         self._points.begin({})
+        self._points.shared = False
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, Crashed):
                 raise answer
