@@ -106,13 +106,11 @@ class StepCheck:
         paid = {row["number"] for row in tx.all("SELECT number, status FROM payment") if row["status"] in _PAID}
         for number in self._paid - paid:
             told = tx.one(
-                "SELECT count(*) AS n FROM event WHERE payment_number = :n AND id > :id"
-                " AND type IN ('credits.reversed', 'payment.failed')",
+                "SELECT id FROM event WHERE payment_number = :n AND id > :id AND type = 'credits.reversed'",
                 n=number,
                 id=self._event,
             )
-            assert told is not None
-            assert told["n"] == 2, f"I16: payment {number} was paid, and no reversal is told"
+            assert told is not None, f"I16: payment {number} was paid, and no reversal is told"
         newest = tx.one("SELECT max(id) AS id FROM event")
         self._paid, self._event = paid, (newest["id"] or 0) if newest else 0
 
@@ -132,7 +130,7 @@ class StepCheck:
             assert [out.script for out in made.outs] == [OWNER], "I14: somebody else than the owner"
             claimed = tx.all("SELECT prev_txid, prev_vout FROM sweep_input WHERE sweep_txid = :txid", txid=made.txid)
             assert {OutPoint(*c) for c in claimed} == set(made.ins), "I14: inputs that are not claimed"
-            worth = sum(self.world.txs[c.txid].outs[c.vout].value_sat for c in made.ins)
+            worth = sum(self.world.value_of(coin) for coin in made.ins)
             assert worth == row["value_sat"]
             assert made.outs[0].value_sat == worth - row["fee_sat"], "I14: fee"
             assert row["fee_sat"] <= RULES.max_feerate * len(made.raw), "I14: fee"

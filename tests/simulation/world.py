@@ -110,14 +110,15 @@ class World:
         place = draws.below(max(1, len(free)))
         return [free[(place + n) % len(free)] for n in range(min(count, len(free)))]
 
-    def _value(self, coin: OutPoint) -> int:
-        if coin in self.best.unspent:
-            return self.best.unspent[coin].out.value_sat
-        return self.txs[coin.txid].outs[coin.vout].value_sat if coin.txid in self.txs else _COIN
+    def value_of(self, coin: OutPoint) -> int:
+        """Satoshi of any output that ever was."""
+        if coin.txid in self.txs:
+            return self.txs[coin.txid].outs[coin.vout].value_sat
+        return next(b.txs[0] for b in self.blocks if b.txs[0].txid == coin.txid).outs[coin.vout].value_sat
 
     def _spend(self, coins: list[OutPoint], outs: Sequence[Out], legacy: bool) -> Tx:
         self.made += 1
-        left = sum(self._value(coin) for coin in coins) - sum(out.value_sat for out in outs) - 300
+        left = sum(self.value_of(coin) for coin in coins) - sum(out.value_sat for out in outs) - 300
         paid = [*outs, Out(max(1, left), PAYER)]
         turned = paid[self.made % len(paid) :] + paid[: self.made % len(paid)]
         tx = make_tx(tuple(coins), tuple(turned), fee_sat=300, salt=self.made, segwit=not legacy)
