@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import subprocess
 from functools import cache
@@ -9,6 +10,26 @@ from functools import cache
 import pytest
 
 pytest_plugins = ["tests.fixtures"]
+_SIMULATION = "tests/simulation"
+_IN_EACH_RUN = 2_000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--simulate N` plays N histories of the simulated world (docs/simulation.md), and nothing else."""
+    parser.addoption("--simulate", type=int, metavar="N", help="play N simulated histories, and no other tests")
+    parser.addoption("--seed", type=int, metavar="S", help="the first of them (default: one that nobody chose)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return  # the worker was told by the process that started it
+    if config.option.simulate is None:
+        config.option.simulate = _IN_EACH_RUN
+        config.option.seed = config.option.seed or 0
+        return
+    if config.option.seed is None:
+        config.option.seed = secrets.randbelow(10**9)
+    config.args[:] = [_SIMULATION]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -19,8 +40,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in marked]
 
 
-def pytest_report_header() -> list[str]:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     """Said here too: the last line of a run on several processors does not count what was deselected."""
+    if config.args == [_SIMULATION]:
+        return [f"simulation: --simulate {config.option.simulate} --seed {config.option.seed}"]
     return [] if docker_answers() else ["no docker daemon with compose answers: tests marked docker are left out"]
 
 

@@ -1,8 +1,9 @@
-"""One integer, one history: its actions are drawn from the seed before anything happens."""
+"""One integer, one history: its climate and its actions are drawn from the seed before anything happens."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 from random import Random
 
 from tests.simulation.draws import LARGEST, Action
@@ -16,7 +17,7 @@ _WEIGHTS = {
     "evict": 2,
     "relay": 3,
     "mine": 12,
-    "reorganise": 9,
+    "reorganise": 7,
     "rival": 2,
     "extend_rival": 2,
     "wait": 4,
@@ -31,27 +32,50 @@ _WEIGHTS = {
     "spend": 2,
 }
 _NUMBERS = {"look": 40}
-_USUALLY = {"create": ("create", "pay"), "buy": ("pay", "mine", "mine", "mine", "look", "look")}
+_USUALLY = {
+    "create": ("create", "pay"),
+    "buy": ("pay", "mine", "mine", "mine", "look", "look"),
+    "node_stops": ("node_stops", "look", "node_starts", "look", "node_starts", "look"),
+    "node_regresses": ("node_regresses", "look", "node_hears", "look"),
+}
 _SEEN = {"pay", "replace", "mine", "reorganise", "extend_rival", "relay"}
 """What the till usually hears of before the next thing happens."""
 
 
+class Climate(IntEnum):
+    """What a history has most of. Chosen by the seed's remainder."""
+
+    BUSY_SHOP = 0
+    FORWARDING = 1
+    REORGANISATIONS = 2
+    BAD_NODE = 3
+
+
+_MORE: dict[Climate, dict[str, int]] = {
+    Climate.BUSY_SHOP: {"create": 8, "pay": 24, "replace": 9, "wait": 8},
+    Climate.FORWARDING: {"buy": 10},
+    Climate.REORGANISATIONS: {"buy": 9, "reorganise": 24, "rival": 6, "extend_rival": 8},
+    Climate.BAD_NODE: {"buy": 7, "node_stops": 4, "node_lags": 3, "node_regresses": 5, "node_hears": 6, "look": 24},
+}
+
+
 def history(seed: int) -> tuple[bool, list[Action]]:
     """Whether it is in forwarding mode, and what happens."""
-    random = Random(seed)
+    random, climate = Random(seed), Climate(seed % len(Climate))
+    weights = _WEIGHTS | _MORE[climate]
     names = ["create"]
-    for name in random.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=random.randint(10, 35)):
+    for name in random.choices(list(weights), list(weights.values()), k=random.randint(10, 35)):
         names += _USUALLY.get(name, (name,))
         if name in _SEEN and random.random() < 0.6:
             names.append(random.choice(("look", "look", "hear")))
     actions = [
         Action(name, tuple(int(random.random() * LARGEST) for _ in range(_NUMBERS.get(name, 14)))) for name in names
     ]
-    return random.random() < 0.25, actions
+    return climate is Climate.FORWARDING or (climate is not Climate.BUSY_SHOP and random.random() < 0.25), actions
 
 
-def play(actions: Sequence[Action], *, forwarding: bool = False) -> None:
-    """Let it happen, check after each step, heal, and hold it against the oracle."""
+def play(actions: Sequence[Action], *, forwarding: bool = False) -> Simulation:
+    """Let it happen, check after each step, heal, and hold it against the oracle. It is closed when it comes back."""
     simulation = Simulation(forwarding=forwarding)
     try:
         for action in actions:
@@ -59,8 +83,4 @@ def play(actions: Sequence[Action], *, forwarding: bool = False) -> None:
         simulation.finish()
     finally:
         simulation.close()
-
-
-def play_seed(seed: int) -> None:
-    forwarding, actions = history(seed)
-    play(actions, forwarding=forwarding)
+    return simulation

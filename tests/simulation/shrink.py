@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from tests.simulation.draws import Action
 
-_TRIES = 600
+_SECONDS = 40.0
 
 
 def shortest(actions: Sequence[Action], failure_of: Callable[[Sequence[Action]], str | None]) -> list[Action]:
-    """`failure_of` plays a history and names its failure, None when there is none. Some 600 plays at most."""
+    """`failure_of` plays a history and names its failure, None when there is none. Stops after 40 seconds."""
     wanted = failure_of(actions)
-    left, kept = _TRIES, list(actions)
+    until, kept = time.monotonic() + _SECONDS, list(actions)
 
     def fails(tried: list[Action]) -> bool:
-        nonlocal left
-        left -= 1
-        return left >= 0 and failure_of(tried) == wanted
+        return time.monotonic() < until and failure_of(tried) == wanted
 
     size = len(kept) // 2
     while size:
