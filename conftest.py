@@ -6,12 +6,12 @@ import secrets
 import shutil
 import subprocess
 from functools import cache
+from typing import Any
 
 import pytest
 
 pytest_plugins = ["tests.fixtures"]
 _SIMULATION = "tests/simulation"
-_IN_EACH_RUN = 2_000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,15 +21,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput"):
-        return  # the worker was told by the process that started it
-    if config.option.simulate is None:
-        config.option.simulate = _IN_EACH_RUN
-        config.option.seed = config.option.seed or 0
-        return
-    if config.option.seed is None:
-        config.option.seed = secrets.randbelow(10**9)
-    config.args[:] = [_SIMULATION]
+    if config.option.simulate is not None:
+        if config.option.seed is None:
+            told = getattr(config, "workerinput", {})
+            config.option.seed = told.get("seed", secrets.randbelow(10**9))
+        config.args[:] = [_SIMULATION]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Processes that share the work play the same histories (a hook of pytest-xdist)."""
+    node.workerinput["seed"] = node.config.option.seed
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -42,7 +44,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Said here too: the last line of a run on several processors does not count what was deselected."""
-    if config.args == [_SIMULATION]:
+    if config.option.simulate is not None:
         return [f"simulation: --simulate {config.option.simulate} --seed {config.option.seed}"]
     return [] if docker_answers() else ["no docker daemon with compose answers: tests marked docker are left out"]
 

@@ -145,15 +145,20 @@ class Oracle:
         assert booked is not None
         assert -account.get(("chain", "sat", ""), 0) == booked["sat"]
         for user, balance in balances.items():
-            spent = tx.one("SELECT coalesce(sum(credits), 0) AS n FROM transfer WHERE kind = 'spend' AND user_id = :u", u=user)
+            spent = tx.one(
+                "SELECT coalesce(sum(credits), 0) AS n FROM transfer WHERE kind = 'spend' AND user_id = :u", u=user
+            )
             posted = sum(
-                row["credits_posted"]
-                for row in tx.all("SELECT credits_posted FROM payment WHERE user_id = :u", u=user)
+                row["credits_posted"] for row in tx.all("SELECT credits_posted FROM payment WHERE user_id = :u", u=user)
             )
             assert spent is not None
             assert balance == posted + spent["n"]
         swept = sum(
-            out.value_sat for block in self.world.node.active for t in block.txs for out in t.outs if out.script == OWNER
+            out.value_sat
+            for block in self.world.node.active
+            for t in block.txs
+            for out in t.outs
+            if out.script == OWNER
         )
         stored = {row["txid"] for row in tx.all("SELECT txid FROM sweep")}
         ours = {f.outpoint for found in self.found.values() for f in found}

@@ -11,6 +11,7 @@ from tests.simulation.draws import Action
 from tests.simulation.histories import Climate, history, play
 from tests.simulation.shrink import shortest
 
+IN_EACH_RUN = 2_000
 CHUNK = 25
 """Histories in one test: some seconds."""
 
@@ -23,7 +24,9 @@ def chunks(config: pytest.Config, climate: Climate) -> list[list[int]]:
 
 
 def first_and_count(config: pytest.Config) -> tuple[int, int]:
-    return int(config.getoption("seed")), int(config.getoption("simulate"))
+    """What `--seed` and `--simulate` say; without them the same histories in each run of all tests."""
+    count = config.getoption("simulate")
+    return int(config.getoption("seed") or 0), IN_EACH_RUN if count is None else int(count)
 
 
 def parametrize(metafunc: pytest.Metafunc, climate: Climate) -> None:
@@ -38,7 +41,7 @@ def play_all(seeds: Iterable[int]) -> None:
         forwarding, actions = history(seed)
         try:
             play(actions, forwarding=forwarding)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the seed must be told
+        except Exception as error:
             short = shortest(actions, lambda tried, forwarding=forwarding: failure_of(tried, forwarding))  # type: ignore[misc]
             told = "".join(f"        Action({action.name!r}, {action.numbers!r}),\n" for action in short)
             raise AssertionError(

@@ -42,6 +42,7 @@ _USERS = ("ann", "bob")
 _MEMORY = Path("/dev/shm")
 _LOOKS_AT_MOST = 12
 
+
 @cache
 def _loop() -> asyncio.AbstractEventLoop:
     """The one loop of this process, which has no other threads. It stays open: making one takes longer than a step."""
