@@ -105,7 +105,7 @@ class Oracle:
     def _moments(self, txid: str) -> list[int]:
         """Every moment (ms) at which somebody could prove that this was on its way.
 
-        A header may be ahead of the time; the till then believes its own clock, which is not before the block was found.
+        A header may be ahead of the time; the till then believes its own clock, which is not before the block's.
         """
         moments = [second * 1000 for second in self.world.node.entered.get(txid, ())]
         for block in self.world.blocks:
@@ -162,9 +162,8 @@ class Oracle:
         )
         stored = {row["txid"] for row in tx.all("SELECT txid FROM sweep")}
         ours = {f.outpoint for found in self.found.values() for f in found}
-        for block in self.world.node.active:
-            for spender in block.txs:
-                assert spender.txid in stored or not ours & set(spender.ins), "I14: spent by no sweep of ours"
+        for spender in mined:
+            assert spender.txid in stored or not ours & set(spender.ins), "I14: spent by no sweep of ours"
         assert swept <= sum(f.value_sat for found in self.found.values() for f in found)
 
 

@@ -51,7 +51,8 @@ class StepCheck:
     def check(self, tx: StorageTx) -> None:
         newest = tx.one(
             "SELECT (SELECT max(id) FROM transfer) AS transfer, (SELECT max(id) FROM event) AS event,"
-            " cursor_hash, (SELECT count(*) FROM incoming_tx) AS txs, (SELECT sum(in_mempool) FROM incoming_tx) AS pool,"
+            " cursor_hash, (SELECT count(*) FROM incoming_tx) AS txs,"
+            " (SELECT sum(in_mempool) FROM incoming_tx) AS pool,"
             " (SELECT sum(unsettled) FROM payment) AS unsettled, (SELECT count(*) FROM sweep) AS sweeps FROM till"
         )
         assert newest is not None
@@ -129,7 +130,9 @@ class StepCheck:
             assert made.txid == row["txid"]
             assert [out.script for out in made.outs] == [OWNER], "I14: somebody else than the owner"
             claimed = tx.all("SELECT prev_txid, prev_vout FROM sweep_input WHERE sweep_txid = :txid", txid=made.txid)
-            assert {OutPoint(*c) for c in claimed} == set(made.ins), "I14: inputs that are not claimed"
+            assert {OutPoint(c["prev_txid"], c["prev_vout"]) for c in claimed} == set(made.ins), (
+                "I14: inputs that are not claimed"
+            )
             worth = sum(self.world.value_of(coin) for coin in made.ins)
             assert worth == row["value_sat"]
             assert made.outs[0].value_sat == worth - row["fee_sat"], "I14: fee"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -98,10 +99,8 @@ class PointedDatabase(Database):
         except Failed as failed:
             raise DatabaseBusy(f"the database is busy: {failed}") from None
         result = await super().write(body, *args, **kwargs)
-        try:
+        with suppress(Failed):  # what is committed is committed
             await self._points.reach(f"after {body.__name__}")
-        except Failed:
-            pass  # what is committed is committed
         return result
 
 
@@ -177,7 +176,5 @@ class Process:
             return None
 
     async def _hear_once(self, heard: Sequence[bytes]) -> None:
-        try:
+        with suppress(*_WORLD):
             await self.mempool.hear(heard)
-        except _WORLD:
-            pass
