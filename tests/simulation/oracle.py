@@ -153,13 +153,8 @@ class Oracle:
             )
             assert spent is not None
             assert balance == posted + spent["n"]
-        swept = sum(
-            out.value_sat
-            for block in self.world.node.active
-            for t in block.txs
-            for out in t.outs
-            if out.script == OWNER
-        )
+        mined = [mined for block in self.world.node.active for mined in block.txs]
+        swept = sum(out.value_sat for spender in mined for out in spender.outs if out.script == OWNER)
         stored = {row["txid"] for row in tx.all("SELECT txid FROM sweep")}
         ours = {f.outpoint for found in self.found.values() for f in found}
         for spender in mined:
