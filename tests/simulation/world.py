@@ -68,7 +68,8 @@ class World:
 
     def replace(self, draws: Draws) -> None:
         """Spend the coins of a waiting transaction otherwise: bump its fee, change its sums, take it back."""
-        waiting = [e.tx for e in self.node.pool.values() if _from_payer(e.tx)] + list(self.unheard.values())
+        there = [*(entry.tx for entry in self.node.pool.values()), *self.unheard.values()]
+        waiting = [tx for tx in there if _from_payer(tx)]
         if not waiting:
             return
         old = waiting[-1 - draws.below(len(waiting))]
