@@ -35,10 +35,11 @@ _NUMBERS = {"look": 40}
 _USUALLY = {
     "create": ("create", "pay"),
     "buy": ("pay", "mine", "mine", "mine", "look", "look"),
+    "evict": ("evict", "look", "relay"),
     "node_stops": ("node_stops", "look", "node_starts", "look", "node_starts", "look"),
     "node_regresses": ("node_regresses", "look", "node_hears", "look"),
 }
-_SEEN = {"pay", "replace", "mine", "reorganise", "extend_rival", "relay"}
+_SEEN = {"pay", "replace", "mine", "reorganise", "extend_rival", "evict", "relay"}
 """What the till usually hears of before the next thing happens."""
 
 
@@ -54,7 +55,7 @@ class Climate(IntEnum):
 _MORE: dict[Climate, dict[str, int]] = {
     Climate.BUSY_SHOP: {"create": 8, "pay": 24, "replace": 9, "wait": 8},
     Climate.FORWARDING: {"buy": 10},
-    Climate.REORGANISATIONS: {"buy": 9, "reorganise": 24, "rival": 6, "extend_rival": 8},
+    Climate.REORGANISATIONS: {"buy": 9, "reorganise": 24, "rival": 6, "extend_rival": 8, "evict": 6},
     Climate.BAD_NODE: {"buy": 7, "node_stops": 4, "node_lags": 3, "node_regresses": 5, "node_hears": 6, "look": 24},
 }
 

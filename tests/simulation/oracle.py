@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import product
 from typing import Any, NamedTuple
 
 from payments.facts import COINBASE_MATURITY
@@ -33,11 +32,12 @@ def _shown(row: Row) -> tuple[Any, ...]:
     return tuple(value for name, value in zip(row.keys(), tuple(row), strict=True) if name != "told_depth")
 
 
-def blocks_until_final(world: World) -> int:
-    """How many more make everything final, the largest tier and a coinbase too."""
+def blocks_until_final(world: World, promises: Mapping[int, Promise]) -> int:
+    """How many blocks make everything final, the largest tier and a coinbase too."""
     scripts = {payable.script for payable in world.payables}
-    rewarded = any(out.script in scripts for block in world.blocks for out in block.txs[0].outs)
-    return COINBASE_MATURITY if rewarded else 9
+    if any(out.script in scripts for block in world.blocks for out in block.txs[0].outs):
+        return COINBASE_MATURITY
+    return max((max(p.terms.confirmations_required, _deepest(p.terms)) for p in promises.values()), default=1)
 
 
 class Found(NamedTuple):
@@ -86,10 +86,10 @@ class Oracle:
         final = [f for f in found if f.depth]
         confirmed, received = sum(f.value_sat for f in final), sum(f.value_sat for f in found)
         assert record.state.confirmed_sat == confirmed
-        due = {
-            _worth(terms, sum(f.value_sat for f, counts in zip(final, choice, strict=True) if counts))
-            for choice in product(*(self._may_count(f.outpoint, terms, record.number) for f in final))
-        }
+        sums = {0}
+        for f in final:
+            sums = {before + f.value_sat * counts for before in sums for counts in self._may_count(f.outpoint, terms)}
+        due = {_worth(terms, counted) for counted in sums}
         assert record.facts.credits_posted in due, f"{record.facts.credits_posted} credits, {due} due"
         least = max(1, terms.amount_sat - terms.tolerance_sat)
         if record.facts.credits_posted > 0:
@@ -117,7 +117,7 @@ class Oracle:
         moments = self._moments(outpoint.txid)
         assert paid_at in moments or paid_at < max(moments), f"paid at {paid_at}, and it came at {moments}"
 
-    def _may_count(self, outpoint: OutPoint, terms: Terms, number: int) -> tuple[bool, ...]:
+    def _may_count(self, outpoint: OutPoint, terms: Terms) -> tuple[bool, ...]:
         """Whether an output may and may not give credits: both, where it depends on who saw what when."""
         if terms.late is not LatePolicy.HOLD:
             return (True,)
