@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 pytest_plugins = ["tests.fixtures"]
-_SIMULATION = "tests/simulation"
+_HISTORIES = [f"tests/simulation/test_{name}.py" for name in ("busy_shop", "forwarding", "reorganisations", "bad_node")]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
         if config.option.seed is None:
             told = getattr(config, "workerinput", {})
             config.option.seed = told.get("seed", secrets.randbelow(10**9))
-        config.args[:] = [_SIMULATION]
+        config.args[:] = _HISTORIES
 
 
 @pytest.hookimpl(optionalhook=True)

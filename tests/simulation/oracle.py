@@ -56,9 +56,11 @@ class Oracle:
         self.world, self.promises = world, promises
         self.found: dict[int, list[Found]] = {p.number: [] for p in world.payables}
         number_of = {p.script: p.number for p in world.payables}
+        self.spender: dict[OutPoint, str] = {}
         tip = world.node.tip.height
         there = [(tx, tip - block.height + 1) for block in world.node.active for tx in block.txs]
         for tx, depth in [*there, *((entry.tx, 0) for entry in world.node.pool.values())]:
+            self.spender |= dict.fromkeys(tx.ins, tx.txid)
             for vout, out in enumerate(tx.outs):
                 if (number := number_of.get(out.script)) is not None:
                     needed = promises[number].terms.confirmations_required
@@ -76,7 +78,10 @@ class Oracle:
                 assert booked or one.depth < one.needed, f"I5: a lost payment: {one}"
                 assert not booked or one.depth > 0, f"I5: credited out of nothing: {one}"
                 self._paid_at_is_true(one.outpoint, facts[one.outpoint].paid_at)
-            assert not any(o.booked for o in facts.values() if not o.live), "booked and gone"
+            for fact in facts.values():
+                assert fact.live or not fact.booked, "booked and gone"
+                rivals = {self.spender.get(coin) for coin in self._ins(fact.outpoint.txid)} - {None}
+                assert fact.live or not rivals or fact.replaced_by is not None, f"replaced by {rivals}, and not told"
             assert record.state.received_sat == sum(f.value_sat for f in found)
             if all(f.depth >= max(f.needed, _deepest(terms)) or f.depth == 0 for f in found):
                 self._compare_final(record, found, terms, forwarding)
@@ -101,6 +106,9 @@ class Oracle:
         else:
             expected = {"expired"} if terms.expires_at <= self.world.now else {"pending"}
         assert record.state.status in expected, f"{record.state.status}, {expected} expected"
+
+    def _ins(self, txid: str) -> tuple[OutPoint, ...]:
+        return self.world.txs[txid].ins if txid in self.world.txs else ()
 
     def _moments(self, txid: str) -> list[int]:
         """Every moment (ms) at which somebody could prove that this was on its way.

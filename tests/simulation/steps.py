@@ -82,7 +82,14 @@ class StepCheck:
             if row["kind"] == "deposit":
                 self._deposit_was_due(row["payment_number"], outpoint, json.loads(row["evidence"]))
             elif row["kind"] == "reversal":
-                assert any(outpoint.txid not in tip.where for tip in self._tips()), f"{outpoint} was never undone"
+                assert self._was_undone(outpoint.txid), f"{outpoint} was never undone"
+
+    def _was_undone(self, txid: str) -> bool:
+        """The node was on a branch without it. One that merely went back, and has it before itself, was not."""
+        with_it = [block for block in self.world.blocks if any(tx.txid == txid for tx in block.txs)]
+        return any(
+            txid not in tip.where and not any(block.descends_from(tip) for block in with_it) for tip in self._tips()
+        )
 
     def _tips(self) -> list[Block]:
         return self.world.node.seen_tips
