@@ -24,11 +24,12 @@ from storage.tx import Context
 from tests.simulation import oracle
 from tests.simulation.coins import Out, make_tx
 from tests.simulation.draws import Action, Draws
+from tests.simulation.network import MINUTE, Payable
 from tests.simulation.points import Crashed, Points, Trouble
 from tests.simulation.rpc import SimulatedRpc
 from tests.simulation.steps import StepCheck
 from tests.simulation.till import OneThread, Process, derive
-from tests.simulation.world import FULL, MINUTE, Payable, World
+from tests.simulation.world import FULL, World
 
 WORLDLY = (
     *("pay", "replace", "evict", "relay", "mine", "reorganise", "rival", "extend_rival", "wait"),

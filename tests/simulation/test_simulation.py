@@ -12,10 +12,11 @@ from storage.tx import Tx
 from tests.simulation.coins import Out, make_block, make_tx, read_tx
 from tests.simulation.draws import Action, Draws
 from tests.simulation.histories import history
+from tests.simulation.network import PAYER
 from tests.simulation.runs import failure_of
 from tests.simulation.shrink import shortest
 from tests.simulation.simulation import Simulation, run
-from tests.simulation.world import PAYER, World
+from tests.simulation.world import World
 
 _CHANCE = "SELECT kind, payment_number, txid, vout, epoch, credits, evidence FROM transfer ORDER BY id"
 _TOLD = "SELECT type, payment_number, sequence, created_at FROM event ORDER BY id"

@@ -10,9 +10,10 @@ import json
 from collections import defaultdict
 from itertools import pairwise
 
+from payments.counted import Counted
 from payments.ledger import transfers_due
 from payments.model import Status
-from payments.status import credits_due, held, state_of
+from payments.status import held, state_of
 from storage.records import fresh_facts, state_in, tip_height
 from storage.tx import Tx
 
@@ -102,10 +103,13 @@ def _credits_follow_what_is_booked(tx: Tx) -> None:
     for row in tx.all("SELECT * FROM payment"):
         assert row["credits_posted"] == posted[row["number"]]
         facts = fresh_facts(tx, row)
-        counted = [o for o in facts.outputs if o.booked and o.outpoint not in held(facts)]
         if row["booking_due"] or row["unsettled"]:
             continue
-        assert row["credits_posted"] == credits_due(facts.terms, counted, row["credits_posted"], height), row["number"]
+        counted = Counted(facts.terms, height)
+        for output in facts.outputs:
+            if output.booked and output.outpoint not in held(facts):
+                counted.add(output)
+        assert row["credits_posted"] == counted.credits(row["credits_posted"]), row["number"]
 
 
 def _events_are_gapless_and_tell_the_status(tx: Tx) -> None:
