@@ -37,7 +37,7 @@ _USUALLY = {
     "buy": ("pay", "mine", "mine", "mine", "look", "look"),
     "evict": ("evict", "look", "relay"),
     "node_stops": ("node_stops", "look", "node_starts", "look", "node_starts", "look"),
-    "node_regresses": ("node_regresses", "look", "node_hears", "look"),
+    "node_regresses": ("node_regresses", "look", "node_starts", "look", "node_hears", "look"),
 }
 _SEEN = {"pay", "replace", "mine", "reorganise", "extend_rival", "evict", "relay"}
 """What the till usually hears of before the next thing happens."""

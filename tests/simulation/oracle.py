@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from payments.facts import COINBASE_MATURITY
-from payments.model import ExcessPolicy, LatePolicy, OutPoint, Terms
+from payments.model import LatePolicy, OutPoint, Terms
 from payments.record import PaymentRecord
 from storage.tx import Row
 from storage.tx import Tx as StorageTx
-from tests.simulation.steps import Promise
+from tests.simulation.steps import Promise, worth
 from tests.simulation.till import OWNER
 from tests.simulation.world import World
 from tests.storage.invariants import check_quiet
@@ -94,7 +94,7 @@ class Oracle:
         sums = {0}
         for f in final:
             sums = {before + f.value_sat * counts for before in sums for counts in self._may_count(f.outpoint, terms)}
-        due = {_worth(terms, counted) for counted in sums}
+        due = {worth(terms, counted) for counted in sums}
         assert record.facts.credits_posted in due, f"{record.facts.credits_posted} credits, {due} due"
         least = max(1, terms.amount_sat - terms.tolerance_sat)
         if record.facts.credits_posted > 0:
@@ -172,11 +172,3 @@ class Oracle:
 
 def _deepest(terms: Terms) -> int:
     return max((confirmations for _, confirmations in terms.tiers), default=0)
-
-
-def _worth(terms: Terms, sat: int) -> int:
-    """Credits for satoshi, as the README promises them."""
-    if sat < max(1, terms.amount_sat - terms.tolerance_sat):
-        return 0
-    more = sat > terms.amount_sat and terms.excess is ExcessPolicy.CREDIT
-    return sat * terms.credits // terms.amount_sat if more else terms.credits

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from node_watcher.look import Looked
 from payments.facts import COINBASE_MATURITY
-from payments.model import OutPoint, Terms
+from payments.model import ExcessPolicy, OutPoint, Terms
 from storage.tx import Tx as StorageTx
-from tests.simulation.coins import Block, read_tx
+from tests.simulation.coins import Block, Unspent, read_tx
 from tests.simulation.till import OWNER, RULES
 from tests.simulation.world import World
 from tests.storage import invariants
@@ -28,6 +28,14 @@ class Promise(NamedTuple):
     terms: Terms
 
 
+def worth(terms: Terms, sat: int) -> int:
+    """Credits for satoshi, as the README promises them."""
+    if sat < max(1, terms.amount_sat - terms.tolerance_sat):
+        return 0
+    more = sat > terms.amount_sat and terms.excess is ExcessPolicy.CREDIT
+    return sat * terms.credits // terms.amount_sat if more else terms.credits
+
+
 class StepCheck:
     """Call `begin` before the till does something, and `check` in one snapshot after every step."""
 
@@ -38,6 +46,7 @@ class StepCheck:
         self.looked: Looked | None = None
         self._transfer = self._event = 0
         self._paid: set[int] = set()
+        self._posted: dict[int, int] = {}
         self._changes: int | None = None
         self._sweeps = 0
 
@@ -79,10 +88,40 @@ class StepCheck:
         for row in rows:
             self._transfer = row["id"]
             outpoint = OutPoint(row["txid"], row["vout"])
+            number = row["payment_number"]
+            before, self._posted[number] = self._posted.get(number, 0), self._posted.get(number, 0) + row["credits"]
+            if row["credits"] > 0:
+                allowed = max(self._vouched(number, tip) for tip in self._tips())
+                assert self._posted[number] <= max(before, allowed), f"I4: {row['credits']} credits before their tier"
             if row["kind"] == "deposit":
                 self._deposit_was_due(row["payment_number"], outpoint, json.loads(row["evidence"]))
             elif row["kind"] == "reversal":
                 assert self._was_undone(outpoint.txid), f"{outpoint} was never undone"
+
+    def _vouched(self, number: int, tip: Block) -> int:
+        """Credits that the depths at this tip vouch for: above each tier only what is that deep."""
+        terms = self.promises[number].terms
+        script = next(p.script for p in self.world.payables if p.number == number)
+        depths = [
+            (there.out.value_sat, tip.height - there.height + 1)
+            for there in self._ever_unspent(tip)
+            if there.out.script == script
+        ]
+        total = sum(value for value, _ in depths)
+        sat = min(total, terms.tiers[0][0]) if terms.tiers else total
+        bounds = [*(above_sat for above_sat, _ in terms.tiers[1:]), total]
+        for (_, confirmations), bound in zip(terms.tiers, bounds, strict=False):
+            sat = max(sat, min(bound, sum(value for value, depth in depths if depth >= confirmations)))
+        return worth(terms, sat)
+
+    def _ever_unspent(self, tip: Block) -> list[Unspent]:
+        """Every output of the chain below a tip; what the till forwarded since counts as well."""
+        block: Block | None = tip
+        found = []
+        while block is not None and block.parent is not None:
+            found += [Unspent(out, block.height, tx.coinbase) for tx in block.txs for out in tx.outs]
+            block = block.parent
+        return found
 
     def _was_undone(self, txid: str) -> bool:
         """The node was on a branch without it. One that merely went back, and has it before itself, was not."""
