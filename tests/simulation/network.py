@@ -132,6 +132,16 @@ class Network:
         for one in reversed(chain):
             self.node.hear_block(one)
 
+    def absent(self) -> set[str]:
+        """Transactions that the node has neither in its mempool nor in its chain: it has its whole mempool, or what
+        it has spends the same coins."""
+        node = self.node
+        missing = {txid: tx for txid, tx in self.txs.items() if txid not in node.pool and txid not in node.tip.where}
+        if node.loaded:
+            return set(missing)
+        mined = {coin for block in node.active for tx in block.txs for coin in tx.ins}
+        return {txid for txid, tx in missing.items() if any(c in node.spent or c in mined for c in tx.ins)}
+
     def heal(self) -> None:
         """All is well: the node runs, knows what its peers know, and has its mempool."""
         node, calm = self.node, Draws(())

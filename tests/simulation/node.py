@@ -45,6 +45,8 @@ class Node:
         self.on_disk: list[Entry] = []
         self.entered: dict[str, set[int]] = {}
         """When each transaction came into the mempool, in seconds."""
+        self.told_frozen = False
+        """Whether its last word of itself was that it is not level with its peers."""
         self.seen_tips = [genesis]
         """Every tip since somebody cleared the list: the oracle of single steps."""
 

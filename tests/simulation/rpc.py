@@ -63,6 +63,8 @@ class SimulatedRpc:
 
     def _getblockchaininfo(self) -> dict[str, Any]:
         node = self._node
+        lag = node.headers - node.tip.height
+        node.told_frozen = lag > 1 or (node.downloading and lag > 0)
         return {
             "chain": "regtest",
             "blocks": node.tip.height,

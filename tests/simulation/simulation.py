@@ -109,6 +109,7 @@ class Simulation:
     def _surprise(self) -> None:
         if self.surprises:
             self.happen(self.surprises.pop(0))
+            self.steps.absent |= self.world.absent()
 
     # ------------------------------------------------------------------ what happens
 

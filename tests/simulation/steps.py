@@ -45,6 +45,9 @@ class StepCheck:
         self.forged: set[str] = set()
         self.looked: Looked | None = None
         self._transfer = self._event = 0
+        self.absent: set[str] = set()
+        """Transactions that were nowhere at some moment of this step."""
+        self._gone: set[str] = set()
         self._paid: set[int] = set()
         self._posted: dict[int, int] = {}
         self._changes: int | None = None
@@ -56,6 +59,7 @@ class StepCheck:
     def begin(self) -> None:
         self.looked = None
         self.world.node.seen_tips = [self.world.node.tip]
+        self.absent = self.world.absent()
 
     def check(self, tx: StorageTx) -> None:
         newest = tx.one(
@@ -72,6 +76,7 @@ class StepCheck:
         self._transfers(tx)
         self._nothing_disappears(tx)
         self._no_forged(tx)
+        self._gone_was_gone(tx)
         if newest["sweeps"] != self._sweeps:
             self._sweeps = newest["sweeps"]
             self._sweeps_are_sound(tx)
@@ -85,6 +90,7 @@ class StepCheck:
         )
         if rows and self.looked is not None:
             assert self.looked.complete, f"I15: booked although {self.looked.reasons}"
+            assert not self.world.node.told_frozen, "I15: booked although the node said that it is behind"
         for row in rows:
             self._transfer = row["id"]
             outpoint = OutPoint(row["txid"], row["vout"])
@@ -166,6 +172,13 @@ class StepCheck:
         assert not known & self.forged, "a forged hint was recorded"
         real = self.world.txs.keys() | {tx.txid for block in self.world.blocks for tx in block.txs[:1]}
         assert known <= real, "a transaction that never was"
+
+    def _gone_was_gone(self, tx: StorageTx) -> None:
+        """Nothing is said to be dropped or replaced that was in the mempool or in a block all the time."""
+        rows = tx.all("SELECT txid FROM incoming_tx WHERE in_mempool = 0 AND mined = 0 AND coinbase = 0")
+        gone = {row["txid"] for row in rows}
+        assert gone - self._gone <= self.absent, f"told to be gone: {gone - self._gone - self.absent}"
+        self._gone = gone
 
     # ------------------------------------------------------------------ I14
 

@@ -91,11 +91,14 @@ class World(Network):
             self._try(tx)
 
     def _try(self, tx: Tx) -> None:
+        """What gives way may still be mined, or come back: others keep it."""
         self.unheard.pop(tx.txid, None)
+        before = [entry.tx for entry in self.node.pool.values()]
         try:
             self.node.accept(tx)
         except Refused:
             self.unheard[tx.txid] = tx
+        self.unheard |= {old.txid: old for old in before if old.txid not in self.node.pool}
 
     # ------------------------------------------------------------------ miners
 
