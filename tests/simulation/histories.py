@@ -14,6 +14,7 @@ _WEIGHTS = {
     "buy": 4,
     "pay": 12,
     "replace": 5,
+    "bounce": 2,
     "evict": 2,
     "relay": 3,
     "mine": 12,
@@ -36,6 +37,7 @@ _USUALLY = {
     "create": ("create", "pay"),
     "buy": ("pay", "mine", "mine", "mine", "look", "look"),
     "evict": ("evict", "look", "relay"),
+    "bounce": ("look", "replace", "hear", "relay", "look"),
     "node_stops": ("node_stops", "look", "node_starts", "look", "node_starts", "look"),
     "node_regresses": ("node_regresses", "look", "node_starts", "look", "node_hears", "look"),
 }

@@ -36,6 +36,8 @@ WORLDLY = (
     *("node_stops", "node_starts", "node_lags", "node_regresses", "node_hears"),
 )
 """What can happen outside of the till, also between two of its calls."""
+_MOSTLY = ("mine", "mine", "mine", "mine", "reorganise", "reorganise", "replace", "pay", "extend_rival", *WORLDLY)
+"""Of what happens in the middle of a look, most moves the tip."""
 OURS = ("create", "look", "hear", "restart", "spend")
 _TROUBLES = (Trouble.WORLD, Trouble.FAIL, Trouble.CRASH, Trouble.WORLD, Trouble.PAUSE)
 T = TypeVar("T")
@@ -174,7 +176,7 @@ class Simulation:
         self.rpc.feerate = draws.pick((2, 2, 1, 20, 80))
         numbers = draws.rest()
         self.surprises = [
-            Action(WORLDLY[first % len(WORLDLY)], (*numbers[place + 1 :], *numbers[:place]))
+            Action(_MOSTLY[first % len(_MOSTLY)], (*numbers[place + 1 :], *numbers[:place]))
             for place, first in enumerate(numbers)
         ]
         self._step(plan, look=True, heard=heard)
