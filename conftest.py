@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
 import subprocess
 from functools import cache
+from typing import Any
 
 import pytest
 
 pytest_plugins = ["tests.fixtures"]
+_HISTORIES = [f"tests/simulation/test_{name}.py" for name in ("busy_shop", "forwarding", "reorganisations", "bad_node")]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--simulate N` plays N histories of the simulated world (docs/simulation.md), and nothing else."""
+    parser.addoption("--simulate", type=int, metavar="N", help="play N simulated histories, and no other tests")
+    parser.addoption("--seed", type=int, metavar="S", help="the first of them (default: one that nobody chose)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.simulate is not None:
+        if config.option.seed is None:
+            told = getattr(config, "workerinput", {})
+            config.option.seed = told.get("seed", secrets.randbelow(10**9))
+        config.args[:] = _HISTORIES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Processes that share the work play the same histories (a hook of pytest-xdist)."""
+    node.workerinput["seed"] = node.config.option.seed
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -19,8 +42,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in marked]
 
 
-def pytest_report_header() -> list[str]:
+def pytest_report_header(config: pytest.Config) -> list[str]:
     """Said here too: the last line of a run on several processors does not count what was deselected."""
+    if config.option.simulate is not None:
+        return [f"simulation: --simulate {config.option.simulate} --seed {config.option.seed}"]
     return [] if docker_answers() else ["no docker daemon with compose answers: tests marked docker are left out"]
 
 

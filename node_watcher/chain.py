@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from node_watcher.blocks import BlockSource, NotBitcoin
 from node_watcher.chain_rules import ChainRules
 from node_watcher.changes import tell
-from node_watcher.clock import now_ms
+from node_watcher.clock import Clock, now_ms
 from node_watcher.rpc import NodeError, Rpc, RpcError
 from node_watcher.watchlist import Watchlist
 from payments.block import HEADER_SIZE, MalformedBlock, match_block
@@ -52,13 +52,21 @@ class ChainFollower:
     the one before it, or nothing of it is recorded (`NotBitcoin`)."""
 
     def __init__(
-        self, rpc: Rpc, blocks: BlockSource, database: Database, watchlist: Watchlist, rules: ChainRules
+        self,
+        rpc: Rpc,
+        blocks: BlockSource,
+        database: Database,
+        watchlist: Watchlist,
+        rules: ChainRules,
+        *,
+        clock: Clock = now_ms,
     ) -> None:
         self._rpc = rpc
         self._blocks = blocks
         self._database = database
         self._watchlist = watchlist
         self._rules = rules
+        self._clock = clock
 
     async def follow(
         self, told: Callable[[BlockId], None] = lambda block: None, *, at_most: int = _AT_MOST
@@ -129,7 +137,7 @@ class ChainFollower:
         self._check(raw[:HEADER_SIZE], block, parent)
         await self._watchlist.refresh()
         header, mined = self._match(raw, block)
-        changes = await self._database.write(stored.connect, header, mined, now_ms())
+        changes = await self._database.write(stored.connect, header, mined, self._clock())
         for transaction in mined:
             self._watchlist.learn(transaction)
         tell(changes)

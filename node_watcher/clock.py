@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import TypeAlias
+
+Clock: TypeAlias = Callable[[], int]
+"""Where a part takes the time from: milliseconds since the epoch, UTC. `now_ms`, but where time is simulated."""
 
 
 def now_ms() -> int:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from node_watcher.clock import now_ms
+from node_watcher.clock import Clock, now_ms
 from node_watcher.meter import Meter
 from node_watcher.rpc import Rpc, RpcError, sat
 from payments.facts import OutputFact
@@ -33,10 +33,11 @@ class EvidenceMismatch(Exception):
 class Crediting:
     """Books what the derived state says is due, with the node's word as evidence."""
 
-    def __init__(self, rpc: Rpc, database: Database, meter: Meter | None = None) -> None:
+    def __init__(self, rpc: Rpc, database: Database, meter: Meter | None = None, *, clock: Clock = now_ms) -> None:
         self._rpc = rpc
         self._database = database
         self._meter = meter or Meter()
+        self._clock = clock
 
     async def book_due(self, tip: BlockId) -> int:
         """Book every payment that is due at `tip`; how many were. What cannot be shown yet waits for
@@ -47,7 +48,10 @@ class Crediting:
             tried |= {record.number for record in due}
             shown = await self._evidence(due, tip)
             for done in await asyncio.gather(
-                *(self._database.write(ledger.book, number, evidence, now_ms()) for number, evidence in shown.items())
+                *(
+                    self._database.write(ledger.book, number, evidence, self._clock())
+                    for number, evidence in shown.items()
+                )
             ):
                 if done is not None:
                     booked += 1

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from node_watcher.clock import now_ms
+from node_watcher.clock import Clock, now_ms
 from node_watcher.feerate import current_feerate
 from node_watcher.meter import Meter
 from node_watcher.rpc import Rpc, RpcError
@@ -56,6 +56,7 @@ class Forwarder:
         keychain_id: int,
         network: str,
         meter: Meter | None = None,
+        clock: Clock = now_ms,
     ) -> None:
         self._rpc = rpc
         self._database = database
@@ -65,6 +66,7 @@ class Forwarder:
         self._keychain_id = keychain_id
         self._network = network
         self._meter = meter or Meter()
+        self._clock = clock
         self._said: dict[int, str] = {}
         self._refused: dict[str, str] = {}
 
@@ -119,7 +121,7 @@ class Forwarder:
         except SignerError as error:
             self._say_once(number, coins[0].payment_id, str(error))
             return None
-        now = now_ms()
+        now = self._clock()
         sweep = sweeps.Sweep(signed.txid, signed.raw, "stored", value, signed.fee_sat, now)
         try:
             await self._database.write(sweeps.store_sweep, sweep, coins, self._destination.address, now)
@@ -149,7 +151,7 @@ class Forwarder:
         return await self._sent(sweep) if sweep.state == "stored" else 0
 
     async def _sent(self, sweep: sweeps.Sweep) -> int:
-        await self._database.write(sweeps.record_broadcast, sweep.txid, now_ms())
+        await self._database.write(sweeps.record_broadcast, sweep.txid, self._clock())
         self._meter.forward("broadcast")
         log.info("Successfully forwarded %s BTC. TX: %s", btc_text(sweep.value_sat - sweep.fee_sat), sweep.txid)
         return 1

@@ -9,7 +9,7 @@ from typing import Protocol
 from node_watcher.blocks import NotBitcoin
 from node_watcher.chain import ChainFollower
 from node_watcher.changes import tell
-from node_watcher.clock import now_ms
+from node_watcher.clock import Clock, now_ms
 from node_watcher.crediting import Crediting, tell_bookings
 from node_watcher.gate import Gate
 from node_watcher.identity import another_chain
@@ -65,6 +65,7 @@ class Look:
         forwarder: Forwards | None = None,
         on_first_contact: Callable[[], Awaitable[None]] | None = None,
         ledger_broken: Callable[[], Awaitable[Reason | None]] | None = None,
+        clock: Clock = now_ms,
     ) -> None:
         """`ledger_broken` says why nothing may be built on the ledger, if so: then facts are recorded, and no more."""
         self._gate = gate
@@ -76,6 +77,7 @@ class Look:
         self._forwarder = forwarder
         self._on_first_contact = on_first_contact
         self._ledger_broken = ledger_broken
+        self._clock = clock
         self._renewed_at = 0
         self.believed_at: str | None = None
         """The tip at which the node was last found to be on our network's chain; None when it was not."""
@@ -123,12 +125,12 @@ class Look:
 
     async def _conclude(self, tip: BlockId, started: int) -> None:
         """At the tip of a node that is to be believed: judge, credit, expire, forward."""
-        changes, taken_back = await self._database.write(ledger.settle, now_ms())
+        changes, taken_back = await self._database.write(ledger.settle, self._clock())
         tell(changes)
         tell_bookings(taken_back)
         await self._crediting.book_due(tip)
         while await self._database.read(evaluation.windows_due, started):
-            tell(await self._database.write(evaluation.close_windows, started, now_ms()))
+            tell(await self._database.write(evaluation.close_windows, started, self._clock()))
         if self._forwarder is not None:
             await self._forwarder.forward_due(tip)
 

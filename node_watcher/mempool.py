@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from node_watcher.changes import tell
-from node_watcher.clock import now_ms
+from node_watcher.clock import Clock, now_ms
 from node_watcher.rpc import Call, NodeError, Rpc, RpcError
 from node_watcher.watchlist import Watchlist
 from payments.model import BlockId, IncomingTx
@@ -30,10 +30,11 @@ class TipMoved(NodeError):
 class Mempool:
     """Keeps our view of unconfirmed payments level with the node's mempool."""
 
-    def __init__(self, rpc: Rpc, database: Database, watchlist: Watchlist) -> None:
+    def __init__(self, rpc: Rpc, database: Database, watchlist: Watchlist, *, clock: Clock = now_ms) -> None:
         self._rpc = rpc
         self._database = database
         self._watchlist = watchlist
+        self._clock = clock
         self._looked_at: set[str] = set()
         self.unreadable_total = 0
 
@@ -52,9 +53,10 @@ class Mempool:
         that we have not read, and nothing is said of it.
         """
         believed = await self._database.read(stored.in_mempool)
-        there = set(await self._rpc.call("getrawmempool"))
+        listed: list[str] = await self._rpc.call("getrawmempool")
+        there = set(listed)
         self._looked_at &= there
-        unknown = [txid for txid in there if txid not in self._looked_at]
+        unknown = [txid for txid in listed if txid not in self._looked_at]
         for start in range(0, len(unknown), _CHUNK):
             chunk = unknown[start : start + _CHUNK]
             answers = await self._rpc.batch([("getrawtransaction", txid) for txid in chunk])
@@ -71,7 +73,7 @@ class Mempool:
         if await self._rpc.call("getbestblockhash") != tip.hash or gone is None:
             return False
         if gone:
-            tell(await self._database.write(stored.record_missing, gone, now_ms()))
+            tell(await self._database.write(stored.record_missing, gone, self._clock()))
         return True
 
     async def _rehear(self, there: set[str]) -> None:
@@ -102,7 +104,7 @@ class Mempool:
             raise TipMoved
         # An error: forged, or mined meanwhile, and then the block will tell.
         there = [(s, int(e["time"]) * 1000) for s, e in zip(found, entries, strict=True) if not isinstance(e, RpcError)]
-        now = now_ms()
+        now = self._clock()
         # In the order in which they came, and in as few commits as the writer can make of them.
         for changes in await asyncio.gather(
             *(self._database.write(stored.record_seen, seen, entered, now) for seen, entered in there)

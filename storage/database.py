@@ -39,15 +39,23 @@ class Database:
 
     `leader=True` also claims the one place of the watcher, and refuses when it is taken.
     Opening migrates to the newest schema; a schema newer than this code is refused. `read_only=True`
-    changes nothing at all: it refuses a database that is not there, or not of this schema.
+    changes nothing at all: it refuses a database that is not there, or not of this schema. `writer` makes
+    what runs the write transactions: a thread, unless everything is to happen in the caller's own.
     """
 
     def __init__(
-        self, url: str, context: Context | None = None, *, leader: bool = False, read_only: bool = False
+        self,
+        url: str,
+        context: Context | None = None,
+        *,
+        leader: bool = False,
+        read_only: bool = False,
+        writer: Callable[[Engine, Callable[[], None]], Writer] = Writer,
     ) -> None:
         self._engine = engine_for(url, context or Context())
         self._leader = leader
         self._read_only = read_only
+        self._make_writer = writer
         self._listeners: list[Callable[[], None]] = []
         self._writer: Writer | None = None
         self._reader: Any = None
@@ -68,7 +76,7 @@ class Database:
             self._engine.release_leadership()
             raise
         if not self._read_only:
-            self._writer = Writer(self._engine, self._told)
+            self._writer = self._make_writer(self._engine, self._told)
         return self
 
     async def __aexit__(

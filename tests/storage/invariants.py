@@ -10,9 +10,10 @@ import json
 from collections import defaultdict
 from itertools import pairwise
 
+from payments.counted import Counted
 from payments.ledger import transfers_due
 from payments.model import Status
-from payments.status import credits_for, held, state_of
+from payments.status import held, state_of
 from storage.records import fresh_facts, state_in, tip_height
 from storage.tx import Tx
 
@@ -98,13 +99,17 @@ def _credits_follow_what_is_booked(tx: Tx) -> None:
     posted: dict[int, int] = defaultdict(int)
     for row in tx.all("SELECT payment_number AS n, credits FROM transfer WHERE payment_number IS NOT NULL"):
         posted[row["n"]] += row["credits"]
+    height = tip_height(tx)
     for row in tx.all("SELECT * FROM payment"):
         assert row["credits_posted"] == posted[row["number"]]
         facts = fresh_facts(tx, row)
-        counted = sum(o.value_sat for o in facts.outputs if o.booked and o.outpoint not in held(facts))
         if row["booking_due"] or row["unsettled"]:
             continue
-        assert row["credits_posted"] == credits_for(facts.terms, counted), row["number"]
+        counted = Counted(facts.terms, height)
+        for output in facts.outputs:
+            if output.booked and output.outpoint not in held(facts):
+                counted.add(output)
+        assert row["credits_posted"] == counted.credits(row["credits_posted"]), row["number"]
 
 
 def _events_are_gapless_and_tell_the_status(tx: Tx) -> None:

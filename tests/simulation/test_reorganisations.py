@@ -1,0 +1,16 @@
+"""Mostly reorganisations: short, deep, with the payments, without them, with thieves."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.histories import Climate
+from tests.simulation.runs import parametrize, play_all
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    parametrize(metafunc, Climate.REORGANISATIONS)
+
+
+def test_histories(seeds: list[int]) -> None:
+    play_all(seeds)
