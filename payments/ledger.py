@@ -76,7 +76,7 @@ def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]
 
     Reversals come first, then deposits in the order in which they were paid. The credits of a
     payment follow the sum of its booked satoshi, so each transfer carries the difference that its
-    own output makes.
+    own output makes; what no output explains (another word of the operator's) is an adjustment.
     """
     aside, posted = held(facts), facts.credits_posted
     counted = Counted(facts.terms, tip_height)
@@ -91,6 +91,8 @@ def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]
         if output.outpoint not in aside:
             (counted.remove if output.booked else counted.add)(output)
         target = counted.credits(posted)
+        # On the way to what is right, coins that go give nothing, and coins that come take nothing.
+        target = min(target, posted) if output.booked else max(target, posted)
         kind = TransferKind.REVERSAL if output.booked else TransferKind.DEPOSIT
         due.append(_transfer(kind, output, facts.watch_only, target - posted, user_id))
         posted, last = target, output.outpoint

@@ -85,7 +85,8 @@ def test_nothing_of_another_coin_is_credited(
     assert "164 bytes" in reason["detail"]
     assert "node.rpc_url" in reason["detail"]
     assert frozen(till)
-    assert till.log_says("164 bytes") == 1, [line["message"] for line in till.log()]
+    # Said once: by the header's size, or, when the block was read before its tip was asked about, by its hash.
+    assert till.log_says("follows the rules of another coin") == 1
     assert till.payment(during["payment_id"])["status"] == "pending"
     assert till.payment(early["payment_id"])["confirmations"] == 0
     assert [till.entries(user) for user in ("before", "early", "during")] == [[("payment", 400)], [], []]

@@ -120,6 +120,15 @@ DEPOSIT, REVERSAL, ADJUSTMENT = TransferKind.DEPOSIT, TransferKind.REVERSAL, Tra
         ),
         pytest.param(
             facts(
+                gone("a", 40_000, booked=True),
+                gone("b", 40_000, booked=True),
+                promise=HOLD,
+            ),
+            [(REVERSAL, "a", 0), (REVERSAL, "b", 0)],
+            id="held, and gone, when they no longer count as late: nothing is given on the way",
+        ),
+        pytest.param(
+            facts(
                 *(output("dust", 546, vout=n, depth=3) for n in range(3)),
                 output("real", 40_000, depth=3, paid_at=IN_TIME + 1),
             ),
@@ -181,8 +190,9 @@ def by_the_book(known: Facts) -> list[tuple[OutPoint | None, int]]:
     comes = [o for o in known.outputs if not o.booked and settled(o, promise, TIP)]
     for one in [*goes, *sorted(comes, key=lambda o: (o.paid_at, o.outpoint))]:
         there ^= {one.outpoint}
-        due.append((one.outpoint, worth() - posted))
-        posted, last = worth(), one.outpoint
+        bound = min if one.booked else max
+        due.append((one.outpoint, bound(worth(), posted) - posted))
+        posted, last = bound(worth(), posted), one.outpoint
     return due if worth() == posted else [*due, (last, worth() - posted)]
 
 
@@ -235,6 +245,8 @@ def test_the_ledger_follows_any_history(
         due = transfers_due(known, "u1", TIP)
         for transfer in due:
             assert_balanced(transfer)
+            assert transfer.kind is not REVERSAL or transfer.credits <= 0
+            assert transfer.kind is not DEPOSIT or transfer.credits >= 0
         assert [(t.outpoint, t.credits) for t in due] == by_the_book(known)
         known = apply(known, due)
         assert transfers_due(known, "u1", TIP) == []
