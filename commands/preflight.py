@@ -45,7 +45,7 @@ RPC_METHODS = (
 FORWARDING_METHODS = ("estimatesmartfee", "sendrawtransaction")
 """What forwarding mode asks beside that."""
 
-_WRONG_ARGUMENTS: dict[str, tuple[object, ...]] = {"getrawmempool": ("x",), "listsinceblock": ("x",)}
+WRONG_ARGUMENTS: dict[str, tuple[object, ...]] = {"getrawmempool": ("x",), "listsinceblock": ("x",)}
 """Where a call without arguments would be work, one that the method refuses."""
 HWM_WANTED = 10_000
 _PATIENCE_SECONDS = 5.0
@@ -102,7 +102,7 @@ async def _check_permissions(rpc: Rpc, *, forwarding: bool) -> None:
     payment. Without arguments they only look, or complain about that; none of them changes anything."""
     for method in RPC_METHODS + (FORWARDING_METHODS if forwarding else ()):
         try:
-            await rpc.call(method, *_WRONG_ARGUMENTS.get(method, ()))
+            await rpc.call(method, *WRONG_ARGUMENTS.get(method, ()))
         except RpcError:
             continue  # it was let through to the method, which misses its arguments
 

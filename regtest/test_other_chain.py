@@ -6,6 +6,7 @@ bytes. It is the same program with the same wallets at the same address, as afte
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from regtest.bitcoind_source import BitcoindPrograms
+from regtest.command_line import main
 from regtest.conftest import TWO_COMBINATIONS, MakeTill
 from regtest.node import RegtestNode
 from regtest.service import RunningService
@@ -85,6 +87,10 @@ def test_nothing_of_another_coin_is_credited(
     assert "164 bytes" in reason["detail"]
     assert "node.rpc_url" in reason["detail"]
     assert frozen(till)
+    doctor = main("doctor", "--config", str(till.config), "--json")
+    assert doctor.code == 1
+    assert {f["check"] for f in json.loads(doctor.out)["findings"] if f["colour"] == "red"} == {"chain", "service"}
+    assert "164 bytes" in doctor.out
     # Said once: by the header's size, or, when the block was read before its tip was asked about, by its hash.
     assert till.log_says("follows the rules of another coin") == 1
     assert till.payment(during["payment_id"])["status"] == "pending"
