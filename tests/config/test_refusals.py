@@ -100,6 +100,14 @@ IN_FILE = {
         MINIMAL + "[[packages]]\nid='a'\nname='A'\ncredits=1\nprice_sat=999\n" * 2,
         ["two packages with the id a"],
     ),
+    "price in money": (
+        MINIMAL + "[[packages]]\nid='a'\nname='A'\ncredits=1\nprice_sat=999\nprice_eur=9\n",
+        ["packages number 1: price_eur is not a setting"],
+    ),
+    "source of rates": (
+        MINIMAL + "[payments]\nrate_url = 'https://rates.example'\n",
+        ["payments.rate_url", "is not a setting"],
+    ),
     "dust package": (
         MINIMAL + "[[packages]]\nid='a'\nname='A'\ncredits=1\nprice_sat=546\n",
         ["packages number 1: price_sat must be more than 546", "dust"],

@@ -94,6 +94,23 @@ async def test_each_endpoint_gets_what_it_wants(database_url: str) -> None:
     assert {(r["state"], r["attempts"]) for r in rows} == {("due", 0)}
 
 
+async def test_what_a_dead_receiver_misses_waits_in_order_and_holds_up_nobody(database_url: str) -> None:
+    """Two hours in which nobody takes anything away: all of it is kept, payments go on, and the feed tells it."""
+    async with Database(database_url, Context(endpoints=((HOOK, frozenset()),))) as database:
+        shop = await SmallShop(database).open()
+        bought = await shop.create()
+        for block in range(12):
+            later = await shop.create(f"u{block}")
+            await shop.mine(paying(f"t{block}", (later, FULL)))
+        await shop.mine(paying("a", (bought, FULL)), blocks=3)
+        await shop.at_tip()
+        kept = await database.read(outbox)
+        told = await database.read(events_after, 0, 1000)
+        assert (await shop.payment(bought.number)).facts.credits_posted == bought.facts.terms.credits
+    assert [row["type"] for row in kept] == [row["type"] for row in told]
+    assert {(row["endpoint"], row["state"], row["attempts"]) for row in kept} == {(HOOK, "due", 0)}
+
+
 async def test_a_sequence_number_is_given_once(shop: SmallShop) -> None:
     bought = await shop.create()
     with pytest.raises(AlreadyThere):
