@@ -51,6 +51,8 @@ class StepCheck:
         self._paid: set[int] = set()
         self._posted: dict[int, int] = {}
         self._changes: int | None = None
+        self._cursor: str | None = None
+        """The till's last block before this step."""
         self._sweeps = 0
 
     def promise(self, number: int, user_id: str, terms: Terms) -> None:
@@ -77,6 +79,7 @@ class StepCheck:
         self._nothing_disappears(tx)
         self._no_forged(tx)
         self._gone_was_gone(tx)
+        self._cursor = newest["cursor_hash"]
         if newest["sweeps"] != self._sweeps:
             self._sweeps = newest["sweeps"]
             self._sweeps_are_sound(tx)
@@ -130,8 +133,14 @@ class StepCheck:
         return found
 
     def _was_undone(self, txid: str) -> bool:
-        """The node was on a branch without it. One that merely went back, and has it before itself, was not."""
-        with_it = [block for block in self.world.blocks if any(tx.txid == txid for tx in block.txs)]
+        """The node was on a branch without it. One that merely went back, and has it before itself, was not: in
+        a block that the till knew, or could see in this step."""
+        could_see = [block for block in self.world.blocks if block.hash == self._cursor] + self._tips()
+        with_it = [
+            block
+            for block in self.world.blocks
+            if any(tx.txid == txid for tx in block.txs) and any(tip.descends_from(block) for tip in could_see)
+        ]
         return any(
             txid not in tip.where and not any(block.descends_from(tip) for block in with_it) for tip in self._tips()
         )
