@@ -95,8 +95,8 @@ class Look:
         if self._on_first_contact is not None:
             await self._on_first_contact()
             self._on_first_contact = None
-        self.believed_at = verdict.tip.hash
         if verdict.frozen and await self._database.read(stored.cursor) is None:
+            self.believed_at = verdict.tip.hash
             return Looked(verdict.reasons)  # where to begin is known once the node has the whole chain
         try:
             followed = await self._follower.follow()
@@ -104,6 +104,8 @@ class Look:
             self.believed_at = None
             self._gate.forget()
             return Looked((another_chain(error),))
+        # The mempool of a node that forgot our last block may spend what that block has spent.
+        self.believed_at = None if followed.behind else verdict.tip.hash
         if followed.behind:
             return Looked((*verdict.reasons, _node_behind(followed.tip)))
         tip = followed.tip
