@@ -67,7 +67,7 @@ class StepCheck:
         newest = tx.one(
             "SELECT (SELECT max(id) FROM transfer) AS transfer, (SELECT max(id) FROM event) AS event,"
             " cursor_hash, (SELECT count(*) FROM incoming_tx) AS txs,"
-            " (SELECT sum(in_mempool) FROM incoming_tx) AS pool,"
+            " (SELECT group_concat(txid) FROM incoming_tx WHERE in_mempool = 1) AS pool,"
             " (SELECT sum(unsettled) FROM payment) AS unsettled, (SELECT count(*) FROM sweep) AS sweeps FROM till"
         )
         assert newest is not None
