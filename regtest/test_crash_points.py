@@ -176,7 +176,7 @@ def make_street(
         till.close()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", COMBINATIONS, ids="-".join)
 def test_killed_at_every_point(
     kind: tuple[str, str], make_street: Callable[[str, Any], Street], show_progress: Callable[[str], None]
