@@ -9,15 +9,29 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
-from regtest.child_process import ChildProcess, last_lines
+from regtest.child_process import last_lines
 
 _STEP = 0.02
 
 
 class DidNotStart(RuntimeError):
     """The server ended, or stayed silent, instead of answering; its last words are in the message."""
+
+
+class Process(Protocol):
+    """What runs: a `ChildProcess`, or what behaves like one."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def running(self) -> bool: ...
+    @property
+    def exit_code(self) -> int | None: ...
+    def send(self, what: signal.Signals) -> None: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
 
 
 class ChildServer(ABC):
@@ -32,10 +46,10 @@ class ChildServer(ABC):
         self.remove_on_orphan = folder if temporary else None
         """What its guard removes should we die before it."""
         self.log_file = folder / "output.log"
-        self._process: ChildProcess | None = None
+        self._process: Process | None = None
 
     @abstractmethod
-    def _spawn(self) -> ChildProcess:
+    def _spawn(self) -> Process:
         """The new process."""
 
     @abstractmethod
@@ -45,7 +59,7 @@ class ChildServer(ABC):
     # ------------------------------------------------------------------ life and death
 
     @property
-    def process(self) -> ChildProcess:
+    def process(self) -> Process:
         """The process, perhaps ended. Raises `RuntimeError` before the start and after the stop."""
         if self._process is None:
             raise RuntimeError(f"{self.called} is not running: call start()")

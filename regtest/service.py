@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 
 from node_watcher.seed import create as create_seed
 from regtest.child_process import ChildProcess
-from regtest.child_server import ChildServer
+from regtest.child_server import ChildServer, Process
 from regtest.command_line import ROOT, Ended, clean_environment, main
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
@@ -93,7 +93,7 @@ class RunningService(ServiceClient, ChildServer):
 
     # ------------------------------------------------------------------ life and death
 
-    def _spawn(self) -> ChildProcess:
+    def _spawn(self) -> Process:
         return ChildProcess(
             [sys.executable, str(ROOT / "main.py"), "serve", "--config", str(self.config)],
             log_file=self.log_file,

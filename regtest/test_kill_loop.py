@@ -5,7 +5,6 @@ KILLS says how often (for each combination), KILL_SEED where the dice begin.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import random
@@ -13,25 +12,21 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import pytest
 
+from regtest.agreement import Sold, agree, swept
 from regtest.bitcoind_source import BitcoindPrograms
-from regtest.chain_oracle import ChainOracle
-from regtest.command_line import main
 from regtest.conftest import COMBINATIONS, MakeTill, SteadyNode
 from regtest.node import NodeError, RegtestNode
 from regtest.service import RunningService
-from storage.database import Database
-from tests.storage import invariants
 
 KILLS = int(os.environ.get("KILLS", "12"))
 SEED = int(os.environ.get("KILL_SEED", "1"))
-PRICE, CREDITS, DEPTH = 40_000, 400, 3
+SOLD = Sold(price_sat=40_000, credits=400, depth=3)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +81,7 @@ class Customers:
                 self._unmined += 1
 
     def pay(self) -> None:
-        self._send(PRICE)
+        self._send(SOLD.price_sat)
 
     def pay_in_two(self) -> None:
         self._send(15_000, 25_000)
@@ -150,11 +145,11 @@ def kill_the_node(customers: Customers) -> None:
 @pytest.mark.timeout(60 + 20 * KILLS)
 @pytest.mark.parametrize("kind", COMBINATIONS, ids="-".join)
 def test_ledger_and_chain_agree_after_many_kills(
-    kind: tuple[str, str], busy_node: RegtestNode, make_till: MakeTill
+    kind: tuple[str, str], busy_node: RegtestNode, make_till: MakeTill, show_progress: Callable[[str], None]
 ) -> None:
     busy_node.restart()  # everything so far is on its disk: a kill makes it forget what comes from here on
     till = make_till(busy_node, *kind, start=False, settings={"payments": {"check_interval_seconds": 0.2}})
-    begin = busy_node.height
+    begin, began = busy_node.height, time.monotonic()
     customers = Customers(till, random.Random(f"{SEED}-{kind}"))  # dice that fall the same way each time
     assert till.key
     kills = KILLS if kind[1] == "forwarding" else max(1, KILLS // 3)
@@ -162,71 +157,24 @@ def test_ledger_and_chain_agree_after_many_kills(
         kill_the_service(till, customers, at_work=number % 3 != 0)
         if number % 4 == 0:
             kill_the_node(customers)
+        if number % 10 == 0:
+            took = time.monotonic() - began
+            show_progress(f"{'-'.join(kind)}: {number} of {kills} kills, {took / number:.1f} s each")
     till.start(ready=False)
     orders = customers.all_orders()
-    print(f"{kills} kills, {len(orders)} orders, {customers.unanswered} not answered, {len(customers.blocks)} blocks")
-    busy_node.mine(DEPTH)
+    busy_node.mine(SOLD.depth)
     till.wait_level(timeout=60)
-    agree(till, orders, ChainOracle(busy_node, begin), begin)
-    till.stop()
-
-
-def agree(till: RunningService, orders: list[dict[str, Any]], before_sweeps: ChainOracle, begin: int) -> None:
-    paid_for, told = 0, Counter[str]()
+    paid_for = agree(till, orders, SOLD, begin)
+    told = Counter(event["data"]["payment_id"] for event in till.all_events() if event["type"] == "payment.confirmed")
+    assert set(told.values()) == {1}
     for order in orders:
-        coins = before_sweeps.paid_to(order["address"])
-        final = sum(coin.value_sat for coin in coins.values() if coin.depth >= DEPTH)
-        due = 0 if final < PRICE else CREDITS * final // PRICE
-        paid_for += due > 0
-        wanted = "forwarded" if due else "pending"
-        shown = till.wait_payment(order["payment_id"], partial(is_at, due, wanted))
-        live = {(t["txid"], t["vout"]): t["amount_sat"] for t in shown["transactions"] if t["state"] == "confirmed"}
-        assert live == {coin: paid.value_sat for coin, paid in coins.items()}
-        entries = till.entries(order["user_id"])
-        assert {kind for kind, _ in entries} <= {"payment"}
-        assert sum(amount for _, amount in entries) == till.balance(order["user_id"]) == due
-        told[order["payment_id"]] = 1 if due else 0
-        assert len(till.get(f"payments?user_id={order['user_id']}")["payments"]) == 1
-    confirmed = (event["data"]["payment_id"] for event in till.all_events() if event["type"] == "payment.confirmed")
-    assert Counter(confirmed) == +told
-    assert paid_for >= 1, "nobody paid: the dice fell badly, this proves nothing"
-    asyncio.run(check_invariants(till.database_url))
-    audited = main("audit", "--full", "--config", str(till.config))
-    assert audited.code == 0, audited.out + audited.err
-    assert [line for line in till.log() if line["level"] == "critical" or "exception" in line] == []
-    assert till.log_says("knew payment transaction") == 0, "the second witness found something we had missed"
+        assert {kind for kind, _ in till.entries(order["user_id"])} <= {"payment"}
+    sweeps = 0
     if till.mode == "forwarding":
-        till.node.mine(1)
-        swept(till, orders, ChainOracle(till.node, begin))
-
-
-def is_at(credits: int, status: str, payment: dict[str, Any]) -> bool:
-    return bool(payment["credited"] == credits and payment["status"] == status)
-
-
-async def check_invariants(url: str) -> None:
-    async with Database(url) as database:
-        await database.read(invariants.check_quiet)
-
-
-def swept(till: RunningService, orders: list[dict[str, Any]], oracle: ChainOracle) -> None:
-    """Each credited coin left once, for the owner, and nothing is missing but the fee."""
-    coins_in, sweeps = 0, set()
-    for order in orders:
-        shown = till.payment(order["payment_id"])
-        for coin, paid in oracle.paid_to(order["address"]).items():
-            if shown["status"] != "forwarded":
-                assert coin not in oracle.spenders
-                continue
-            sweeps.add(oracle.spenders[coin])
-            coins_in += paid.value_sat
-    assert till.forward_to is not None
-    arrived = oracle.paid_to(till.forward_to)
-    assert {txid for txid, _ in arrived} == sweeps
-    assert len(arrived) == len(sweeps)
-    assert all(len(oracle.transactions[txid]["vout"]) == 1 for txid in sweeps)
-    fees = sum(oracle.fee_of(txid) for txid in sweeps)
-    assert sum(paid.value_sat for paid in arrived.values()) + fees == coins_in
-    assert till.owner.received().keys() >= arrived.keys()
-    dearest = 50  # forwarding.max_feerate, sat/vB
-    assert all(0 < oracle.fee_of(txid) <= dearest * oracle.transactions[txid]["vsize"] for txid in sweeps)
+        busy_node.mine(1)
+        sweeps = swept(till, orders, begin)
+    till.stop()
+    show_progress(
+        f"{'-'.join(kind)}: {kills} kills in {time.monotonic() - began:.0f} s; {len(orders)} orders, {paid_for} paid, "
+        f"{customers.unanswered} not answered, {len(customers.blocks)} blocks, {sweeps} sweeps agree with the chain"
+    )
