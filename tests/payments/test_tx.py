@@ -20,6 +20,7 @@ from payments.tx import (
     wire_hash,
 )
 from regtest.node import NodeError, RegtestNode, to_sat
+from regtest.real_transactions import real_transactions
 
 IN = bytes.fromhex("aa" * 32) + (7).to_bytes(4, "little") + b"\x00" + b"\xff" * 4
 OUT = (1000).to_bytes(8, "little") + b"\x01\x51"
@@ -31,25 +32,7 @@ NOTHING_AT_ALL = VERSION + b"\x00\x00" + LOCKTIME
 
 @pytest.fixture(scope="module")
 def real(node: RegtestNode) -> list[bytes]:
-    """Real transactions: a coinbase, many kinds of outputs, spends of many kinds of inputs."""
-    kinds = ["legacy", "p2sh-segwit", "bech32", "bech32m"]
-    many = node.pay_many({node.new_address(kind): 100_000 for kind in kinds})
-    spends = [
-        node.rpc(
-            "send",
-            [{node.new_address(): "0.0005"}],
-            wallet="payer",
-            inputs=[{"txid": many, "vout": coin["n"]}],
-            add_inputs=True,
-            fee_rate=5,
-        )["txid"]
-        for coin in node.rpc("getrawtransaction", many, True)["vout"]
-        if coin["value"] * 1000 == 1
-    ]
-    assert len(spends) == 4
-    raws = [bytes.fromhex(node.rpc("getrawtransaction", txid)) for txid in [many, *spends]]
-    coinbase = node.rpc("getblock", node.mine()[0], 2)["tx"][0]["hex"]
-    return [*raws, bytes.fromhex(coinbase), LEGACY, SEGWIT, NOTHING_AT_ALL]
+    return [*real_transactions(node), LEGACY, SEGWIT, NOTHING_AT_ALL]
 
 
 def node_says(node: RegtestNode, raw: bytes) -> tuple[str, list[tuple[int, int, str]], list[Any]] | None:
