@@ -56,9 +56,10 @@ class Meter:
         """One sweep: `result` is broadcast, refused or held."""
         self._forwards[result] += 1
 
-    def unreadable(self) -> None:
-        """One transaction that could not be read and was skipped."""
+    def unreadable(self) -> int:
+        """One transaction that could not be read and was skipped; how many that makes."""
         self._unreadable += 1
+        return self._unreadable
 
     def snapshot(self) -> dict[str, Any]:
         """Everything as JSON can hold it."""

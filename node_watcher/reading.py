@@ -24,6 +24,7 @@ def of_ours(raw: bytes | str, watchlist: Watchlist, meter: Meter) -> IncomingTx 
         why: object = error
     except ValueError:
         why = "its hex is none"
-    meter.unreadable()
-    log.warning("A transaction could not be read and was skipped: %s", why)
+    # Anybody who reaches our ZMQ socket can send them without end: one line of the log is enough.
+    level = logging.WARNING if meter.unreadable() == 1 else logging.DEBUG
+    log.log(level, "A transaction could not be read and was skipped: %s (further ones are only counted)", why)
     return None

@@ -156,7 +156,14 @@ class Rig:
             ledger_broken=self_audit.broken if self_audit is not None else None,
         )
         return Watcher(
-            interval, self.database, self.watchlist, self.mempool, look, witness=witness, self_audit=self_audit
+            interval,
+            self.database,
+            self.watchlist,
+            self.mempool,
+            look,
+            witness=witness,
+            meter=self.meter,
+            self_audit=self_audit,
         )
 
     # ------------------------------------------------------------------ payments
