@@ -202,6 +202,28 @@ def test_refused_by_both(node: RegtestNode, shape: str) -> None:
     assert compare(node, [NOT_READ[shape]]) == {Outcome.REFUSED: 1}
 
 
+@pytest.mark.parametrize(("number", "wider"), [(252, 2), (253, 4), (65_535, 4), (65_536, 8)])
+def test_where_sizes_grow(node: RegtestNode, number: int, wider: int) -> None:
+    """The last number of each width and the first of the next, true in each place: read, and a step wider refused."""
+
+    def written(width: int) -> list[bytes]:
+        count = size(number, width)
+        of_bytes = count + b"\x51" * number
+        made = [
+            tx(ins=size(1) + IN[:36] + of_bytes + b"\xff" * 4),
+            tx(outs=size(1) + bytes(8) + of_bytes),
+            tx(witness=count + b"\x00" * (number - 1) + b"\x01w"),
+            tx(witness=b"\x01" + of_bytes),
+        ]
+        if number < 65_535:  # the node takes seconds to show so many
+            made += [tx(ins=count + IN * number), tx(outs=count + OUT * number)]
+        return made
+
+    shortest = written(0)
+    assert compare(node, shortest) == {Outcome.SAME: len(shortest)}
+    assert compare(node, written(wider)) == {Outcome.REFUSED: len(shortest)}
+
+
 # ------------------------------------------------------------------ where we differ
 
 

@@ -99,6 +99,21 @@ def test_an_equal_size_written_longer_is_another_block() -> None:
             match_block(raw[:80] + size(2, width) + raw[81:], 1, {}, set())
 
 
+@pytest.mark.parametrize(("number", "wider"), [(252, 2), (253, 4), (65_535, 4), (65_536, 8)])
+def test_where_sizes_grow(number: int, wider: int) -> None:
+    for width in (0, wider):
+        count = size(number, width)
+        raws = [
+            VERSION + size(1) + IN[:36] + count + b"\x51" * number + IN[37:] + size(1) + OUT + LOCKTIME,
+            VERSION + size(1) + IN + size(1) + OUT[:8] + count + b"\x51" * number + LOCKTIME,
+            VERSION + b"\x00\x01" + size(1) + IN + size(1) + OUT + count + b"\x01w" * number + LOCKTIME,
+        ]
+        if number < 1000:
+            raws.append(VERSION + count + IN * number + size(1) + OUT + LOCKTIME)
+            raws.append(VERSION + size(1) + IN + count + OUT * number + LOCKTIME)
+        assert [check_transaction(raw) for raw in raws] == [not width] * len(raws)
+
+
 # ------------------------------------------------------------------ time
 
 
