@@ -30,6 +30,11 @@ def watchers_figures(report: Mapping[str, Any], now: int) -> Iterator[Metric]:
         for result in ("broadcast", "refused", "held"):
             forwards.add_metric([result], meter["forwards"].get(result, 0))
         yield forwards
+        yield CounterMetricFamily(
+            "nodetill_transactions_unreadable_total",
+            "Transactions that could not be read and were skipped",
+            value=meter["unreadable"],
+        )
         yield _histogram("nodetill_detection_seconds", "From a rawtx hint to the recorded payment", meter["detection"])
         yield _histogram("nodetill_confirmation_seconds", "From first seen to credited", meter["confirmation"])
 

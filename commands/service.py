@@ -165,7 +165,7 @@ async def _watcher(
             network=network,
             meter=meter,
         )
-    mempool = Mempool(rpc, database, watchlist)
+    mempool = Mempool(rpc, database, watchlist, meter=meter)
     blocks = BlockSource(rpc, rest)
     self_audit = SelfAudit(
         rpc,
@@ -198,6 +198,7 @@ async def _watcher(
             wallet=settings.node.wallet,
             descriptor=keychain.descriptor.text,
             keychain_id=keychain_id,
+            meter=meter,
         ),
         meter=meter,
         self_audit=self_audit,

@@ -9,6 +9,10 @@ from node_watcher.rpc import NodeError, NodeUnavailable, Rpc
 from payments.block import HEADER_SIZE
 from payments.tx import display_hash, sha256d
 
+ASK_AGAIN: Final = (
+    "No block is skipped: it is asked for again. If this goes on, the node's copy is damaged: "
+    "start bitcoind once with -reindex. If that does not help, report it."
+)
 ANOTHER_NODE: Final = "Point node.rpc_url at a node that follows Bitcoin (Bitcoin Core)."
 
 
@@ -22,6 +26,10 @@ class NotBitcoin(NodeError):
         )
 
 
+class UnreadableBlock(NodeError):
+    """The node gave a block that is cut short, damaged, or that we cannot read. It is asked again."""
+
+
 class BlockSource:
     """Fetches raw blocks and holds them against their hash."""
 
@@ -33,10 +41,18 @@ class BlockSource:
         """The bytes of one block. Raises `NodeError`: `NotBitcoin` where they do not have that hash."""
         raw = await self._by_rest(block_hash)
         if raw is None:
-            raw = bytes.fromhex(await self._rpc.call("getblock", block_hash, 0))
+            raw = await self._by_rpc(block_hash)
         if display_hash(sha256d(raw[:HEADER_SIZE])) != block_hash:
             raise NotBitcoin(block_hash, "its header does not have that hash (double SHA-256 of 80 bytes)")
         return raw
+
+    async def _by_rpc(self, block_hash: str) -> bytes:
+        try:
+            return bytes.fromhex(await self._rpc.call("getblock", block_hash, 0))
+        except ValueError as error:
+            raise UnreadableBlock(
+                f"The node gave block {block_hash} as something else than hex. {ASK_AGAIN}"
+            ) from error
 
     async def _by_rest(self, block_hash: str) -> bytes | None:
         if self._rest is None or self._offered is False:

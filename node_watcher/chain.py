@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node_watcher.blocks import BlockSource, NotBitcoin
+from node_watcher.blocks import ASK_AGAIN, BlockSource, NotBitcoin, UnreadableBlock
 from node_watcher.chain_rules import ChainRules
 from node_watcher.changes import tell
 from node_watcher.clock import Clock, now_ms
@@ -25,10 +25,6 @@ _NOT_FOUND = -5
 _EARLIEST_MARGIN_MS = 2 * 3600 * 1000
 _AT_MOST = 500
 _PROGRESS_SECONDS = 5.0
-
-
-class UnreadableBlock(NodeError):
-    """The node gave a block that is cut short, or that we cannot read. It is asked again."""
 
 
 class MissingBlock(NodeError):
@@ -162,7 +158,7 @@ class ChainFollower:
         except MalformedBlock as error:
             raise UnreadableBlock(
                 f"The node gave block {block.hash} at height {block.height} in a shape that cannot be read "
-                f"({error}). It is asked again; if this goes on, run bitcoind with -checkblocks, and report it."
+                f"({error}). {ASK_AGAIN}"
             ) from error
 
     async def _disconnect(self, block: BlockId, parent: str) -> BlockId:

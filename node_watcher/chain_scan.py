@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from node_watcher.blocks import BlockSource
-from node_watcher.chain import UnreadableBlock
+from node_watcher.blocks import BlockSource, UnreadableBlock
 from node_watcher.rpc import Rpc
 from node_watcher.watchlist import Watchlist
 from payments.block import MalformedBlock, match_block

@@ -9,10 +9,11 @@ from typing import Any
 
 from node_watcher.changes import tell
 from node_watcher.clock import Clock, now_ms
+from node_watcher.meter import Meter
+from node_watcher.reading import of_ours
 from node_watcher.rpc import Call, NodeError, Rpc, RpcError
 from node_watcher.watchlist import Watchlist
 from payments.model import BlockId, IncomingTx
-from payments.tx import MalformedTransaction, match
 from storage import incoming as stored
 from storage.database import Database
 
@@ -30,17 +31,19 @@ class TipMoved(NodeError):
 class Mempool:
     """Keeps our view of unconfirmed payments level with the node's mempool."""
 
-    def __init__(self, rpc: Rpc, database: Database, watchlist: Watchlist, *, clock: Clock = now_ms) -> None:
+    def __init__(
+        self, rpc: Rpc, database: Database, watchlist: Watchlist, *, clock: Clock = now_ms, meter: Meter | None = None
+    ) -> None:
         self._rpc = rpc
         self._database = database
         self._watchlist = watchlist
         self._clock = clock
         self._looked_at: set[str] = set()
-        self.unreadable_total = 0
+        self._meter = meter or Meter()
 
-    async def hear(self, raws: Sequence[bytes], *, at: str | None = None) -> int:
-        """Raw transactions from ZMQ, from anybody as far as we know: match them, and ask the node
-        about those that concern us before anything is recorded. Returns how many were recorded.
+    async def hear(self, raws: Sequence[bytes | str], *, at: str | None = None) -> int:
+        """Raw transactions (bytes or hex) from ZMQ, from anybody as far as we know: match them, and ask the
+        node about those that concern us before anything is recorded. Returns how many were recorded.
 
         `at` is the tip for which the node was believed; raises `TipMoved` when it has another now."""
         await self._watchlist.refresh()
@@ -62,7 +65,7 @@ class Mempool:
             answers = await self._rpc.batch([("getrawtransaction", txid) for txid in chunk])
             fetched = {t: answer for t, answer in zip(chunk, answers, strict=True) if isinstance(answer, str)}
             await self._watchlist.refresh()
-            found = self._matches(bytes.fromhex(answer) for answer in fetched.values())
+            found = self._matches(fetched.values())
             recorded = await self._record(found)
             # What was gone just when it was asked about may be back: it is looked at again.
             self._looked_at |= fetched.keys() - {seen.txid for seen in found if seen.txid not in recorded}
@@ -81,18 +84,10 @@ class Mempool:
         gone = [txid for txid in await self._database.read(stored.gone) if txid in there]
         if gone:
             answers = await self._rpc.batch([("getrawtransaction", txid) for txid in gone])
-            await self.hear([bytes.fromhex(answer) for answer in answers if isinstance(answer, str)])
+            await self.hear([answer for answer in answers if isinstance(answer, str)])
 
-    def _matches(self, raws: Iterable[bytes]) -> list[IncomingTx]:
-        return [seen for raw in raws if (seen := self._match(raw)) is not None]
-
-    def _match(self, raw: bytes) -> IncomingTx | None:
-        try:
-            return match(raw, self._watchlist.scripts, self._watchlist.prevouts)
-        except MalformedTransaction as error:
-            self.unreadable_total += 1
-            log.warning("A transaction could not be read and was skipped: %s", error)
-            return None
+    def _matches(self, raws: Iterable[bytes | str]) -> list[IncomingTx]:
+        return [seen for raw in raws if (seen := of_ours(raw, self._watchlist, self._meter)) is not None]
 
     async def _record(self, found: Sequence[IncomingTx], at: str | None = None) -> list[str]:
         """Record those that the node has in its mempool; their txids."""

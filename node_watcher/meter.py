@@ -43,6 +43,7 @@ class Meter:
         self._rpc: Counter[tuple[str, str]] = Counter()
         self._rpc_seconds: dict[str, float] = {}
         self._forwards: Counter[str] = Counter()
+        self._unreadable = 0
         self.detection = Histogram(DETECTION_SECONDS)
         self.confirmation = Histogram(CONFIRMATION_SECONDS)
 
@@ -55,12 +56,18 @@ class Meter:
         """One sweep: `result` is broadcast, refused or held."""
         self._forwards[result] += 1
 
+    def unreadable(self) -> int:
+        """One transaction that could not be read and was skipped; how many that makes."""
+        self._unreadable += 1
+        return self._unreadable
+
     def snapshot(self) -> dict[str, Any]:
         """Everything as JSON can hold it."""
         return {
             "rpc": [[method, result, count] for (method, result), count in sorted(self._rpc.items())],
             "rpc_seconds": {method: round(seconds, 6) for method, seconds in sorted(self._rpc_seconds.items())},
             "forwards": dict(self._forwards),
+            "unreadable": self._unreadable,
             "detection": self.detection.snapshot(),
             "confirmation": self.confirmation.snapshot(),
         }

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from node_watcher.clock import now_ms
+from node_watcher.meter import Meter
+from node_watcher.reading import of_ours
 from node_watcher.rpc import Rpc, RpcError
 from node_watcher.watchlist import Watchlist
 from payments.model import BlockId, IncomingTx, OutPoint
-from payments.tx import match
 from storage import incoming as stored
 from storage.chain import active_hash
 from storage.chain import cursor as stored_cursor
@@ -46,6 +47,7 @@ class Witness:
         wallet: str,
         descriptor: str,
         keychain_id: int,
+        meter: Meter | None = None,
     ) -> None:
         self._rpc = rpc
         self._database = database
@@ -53,6 +55,7 @@ class Witness:
         self._wallet = wallet
         self._descriptor = descriptor
         self._keychain_id = keychain_id
+        self._meter = meter or Meter()
         self._range_end = -1
         self._since: str | None = None
         self._compared_height: int | None = None
@@ -116,7 +119,7 @@ class Witness:
     async def _repair(self, txid: str) -> int:
         details: dict[str, Any] = await self._rpc.call("gettransaction", txid, wallet=self._wallet)
         await self._watchlist.refresh()
-        seen = match(bytes.fromhex(details["hex"]), self._watchlist.scripts, frozenset())
+        seen = of_ours(details["hex"], self._watchlist, self._meter)
         if seen is None or not seen.outputs:
             return 0  # an address of the descriptor that was never handed out
         now = now_ms()

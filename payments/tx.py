@@ -84,11 +84,13 @@ def scan(
     scripts: Mapping[bytes, int],
     prevouts: Container[bytes],
     found: list[IncomingTx],
+    txids: list[bytes] | None = None,
 ) -> int:
     """Walks `count` transactions from `pos`, appends ours to `found`, returns where they end.
 
-    An output of ours that a later transaction of the same run spends is noticed too. The end
-    returned never lies beyond `raw`. Raises `MalformedTransaction`.
+    An output of ours that a later transaction of the same run spends is noticed too. Where `txids`
+    is given, each transaction's id is appended to it, in the order of the wire. The end returned
+    never lies beyond `raw`. Raises `MalformedTransaction`.
     """
     # Written flat and without calls on purpose: a full block passes through here in some 7 ms.
     # A slice beyond the end is short instead of an error; the position then lies beyond the end
@@ -105,6 +107,8 @@ def scan(
             if segwit:
                 if raw[pos + 5] != 1:
                     _tx, pos = _read(raw, pos, None)  # refuses all but the one of nothing at all
+                    if txids is not None:
+                        txids.append(sha256d(raw[start:pos]))
                     continue
                 inputs = raw[pos + 6]
                 pos += 7
@@ -137,6 +141,7 @@ def scan(
                 if raw[pos : pos + length] in scripts:
                     ours = True
                 pos += length
+            outputs_end = pos
             if segwit:
                 witnessed = 0
                 while inputs:
@@ -158,6 +163,11 @@ def scan(
             pos += 4
             if pos > size:
                 raise MalformedTransaction("the transaction is cut short")
+            if txids is not None:
+                body = raw[start:pos]
+                if segwit:  # BIP 141: a txid covers neither the marker nor the witness
+                    body = raw[start : start + 4] + raw[start + 6 : outputs_end] + raw[pos - 4 : pos]
+                txids.append(sha256(sha256(body).digest()).digest())
             if ours:
                 tx, _end = _read(raw, start, scripts)
                 found.append(tx)
@@ -165,6 +175,12 @@ def scan(
     except IndexError:
         raise MalformedTransaction("the transaction is cut short") from None
     return pos
+
+
+def is_coinbase(raw: bytes, pos: int) -> bool:
+    """Whether the transaction that begins at `pos` makes new coins: one input, which names nothing."""
+    inputs = pos + (6 if raw[pos + 4 : pos + 5] == b"\x00" else 4)
+    return raw[inputs : inputs + 37] == b"\x01" + _NULL_PREVOUT
 
 
 def _long_size(raw: bytes, pos: int) -> tuple[int, int]:
@@ -179,7 +195,8 @@ def _long_size(raw: bytes, pos: int) -> tuple[int, int]:
     return value, pos + 1 + width
 
 
-def _size(raw: bytes, pos: int) -> tuple[int, int]:
+def read_size(raw: bytes, pos: int) -> tuple[int, int]:
+    """The compact size at `pos`, written as short as can be, and the position after it."""
     if pos >= len(raw):
         raise MalformedTransaction("the transaction is cut short")
     first = raw[pos]
@@ -191,25 +208,25 @@ def _read(raw: bytes, start: int, scripts: Mapping[bytes, int] | None) -> tuple[
 
     Keeps the outputs whose script is in `scripts`, or all of them when it is None.
     """
-    inputs, pos = _size(raw, start + 4)
+    inputs, pos = read_size(raw, start + 4)
     body, segwit = start + 4, False
     if inputs == 0:
-        flag, after = _size(raw, pos)
+        flag, after = read_size(raw, pos)
         if flag == 1:
             segwit, body = True, after
-            inputs, pos = _size(raw, after)
+            inputs, pos = read_size(raw, after)
         elif flag != 0:
             raise MalformedTransaction("the transaction has a flag that Bitcoin does not know")
     keys: list[bytes] = []
     for _ in range(inputs):
         keys.append(raw[pos : pos + 36])
-        length, pos = _size(raw, pos + 36)
+        length, pos = read_size(raw, pos + 36)
         pos += length + 4
-    outputs, pos = _size(raw, pos)
+    outputs, pos = read_size(raw, pos)
     kept: list[PaidOutput] = []
     for vout in range(outputs):
         value = int.from_bytes(raw[pos : pos + 8], "little")
-        length, pos = _size(raw, pos + 8)
+        length, pos = read_size(raw, pos + 8)
         script = raw[pos : pos + length]
         pos += length
         if scripts is None or script in scripts:
@@ -220,10 +237,10 @@ def _read(raw: bytes, start: int, scripts: Mapping[bytes, int] | None) -> tuple[
     if segwit:
         total = 0
         for _ in range(inputs):
-            items, pos = _size(raw, pos)
+            items, pos = read_size(raw, pos)
             total += items
             for _ in range(items):
-                length, pos = _size(raw, pos)
+                length, pos = read_size(raw, pos)
                 pos += length
         if total == 0:
             raise MalformedTransaction("the witness is announced and empty")

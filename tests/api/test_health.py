@@ -131,6 +131,7 @@ async def test_metrics_show_what_the_watcher_counted(till: Till) -> None:
     meter.rpc("getblockheader", "ok", 0.25)
     meter.rpc("getblockheader", "unavailable", 0.5)
     meter.forward("broadcast")
+    meter.unreadable()
     meter.detection.observe(0.004)
     meter.confirmation.observe(1_700)
     report = {
@@ -154,6 +155,7 @@ async def test_metrics_show_what_the_watcher_counted(till: Till) -> None:
         'nodetill_rpc_seconds_count{method="getblockheader"} 2.0',
         'nodetill_rpc_seconds_sum{method="getblockheader"} 0.75',
         'nodetill_forwards_total{result="broadcast"} 1.0',
+        "nodetill_transactions_unreadable_total 1.0",
         'nodetill_detection_seconds_bucket{le="0.002"} 0.0',
         'nodetill_detection_seconds_bucket{le="0.005"} 1.0',
         'nodetill_confirmation_seconds_bucket{le="1800"} 1.0',

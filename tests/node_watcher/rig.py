@@ -23,6 +23,7 @@ from node_watcher.forwarder import Destination, Forwarder
 from node_watcher.gate import Gate
 from node_watcher.look import Forwards, Look
 from node_watcher.mempool import Mempool
+from node_watcher.meter import Meter
 from node_watcher.rpc import Call
 from node_watcher.rpc_http import HttpRpc
 from node_watcher.seed import Seed
@@ -84,9 +85,10 @@ class Rig:
         self.forwarding = forwarding
         self.keychain = 0
         self.watchlist = Watchlist(database)
+        self.meter = Meter()
         self.rules = rules_of("regtest")
         self.follower = self.new_follower()
-        self.mempool = Mempool(self.rpc, database, self.watchlist)
+        self.mempool = Mempool(self.rpc, database, self.watchlist, meter=self.meter)
         self.crediting = Crediting(self.rpc, database)
 
     async def open(self, *, begin: bool = True) -> Rig:
@@ -118,6 +120,7 @@ class Rig:
             wallet=wallet or f"till-{secrets.token_hex(4)}",
             descriptor=self.descriptor.text,
             keychain_id=self.keychain,
+            meter=self.meter,
         )
 
     def new_forwarder(self, address: str, **rules: Any) -> Forwarder:
@@ -153,7 +156,14 @@ class Rig:
             ledger_broken=self_audit.broken if self_audit is not None else None,
         )
         return Watcher(
-            interval, self.database, self.watchlist, self.mempool, look, witness=witness, self_audit=self_audit
+            interval,
+            self.database,
+            self.watchlist,
+            self.mempool,
+            look,
+            witness=witness,
+            meter=self.meter,
+            self_audit=self_audit,
         )
 
     # ------------------------------------------------------------------ payments

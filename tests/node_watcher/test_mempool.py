@@ -30,7 +30,7 @@ async def test_a_forged_hint_is_not_believed(rig: Rig) -> None:
     forged = raw[:-4] + b"\x01\x00\x00\x00"  # another locktime, another txid
     assert await rig.mempool.hear([forged, b"noise", raw[:-7], b""]) == 0
     assert await rig.status(payment) is Status.PENDING
-    assert rig.mempool.unreadable_total == 3
+    assert rig.meter.snapshot()["unreadable"] == 3
 
 
 async def test_hints_are_followed_up_in_one_go(rig: Rig) -> None:

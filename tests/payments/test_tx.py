@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from payments.model import OutPoint
@@ -20,6 +20,7 @@ from payments.tx import (
     wire_hash,
 )
 from regtest.node import NodeError, RegtestNode, to_sat
+from regtest.real_transactions import real_transactions
 
 IN = bytes.fromhex("aa" * 32) + (7).to_bytes(4, "little") + b"\x00" + b"\xff" * 4
 OUT = (1000).to_bytes(8, "little") + b"\x01\x51"
@@ -31,25 +32,7 @@ NOTHING_AT_ALL = VERSION + b"\x00\x00" + LOCKTIME
 
 @pytest.fixture(scope="module")
 def real(node: RegtestNode) -> list[bytes]:
-    """Real transactions: a coinbase, many kinds of outputs, spends of many kinds of inputs."""
-    kinds = ["legacy", "p2sh-segwit", "bech32", "bech32m"]
-    many = node.pay_many({node.new_address(kind): 100_000 for kind in kinds})
-    spends = [
-        node.rpc(
-            "send",
-            [{node.new_address(): "0.0005"}],
-            wallet="payer",
-            inputs=[{"txid": many, "vout": coin["n"]}],
-            add_inputs=True,
-            fee_rate=5,
-        )["txid"]
-        for coin in node.rpc("getrawtransaction", many, True)["vout"]
-        if coin["value"] * 1000 == 1
-    ]
-    assert len(spends) == 4
-    raws = [bytes.fromhex(node.rpc("getrawtransaction", txid)) for txid in [many, *spends]]
-    coinbase = node.rpc("getblock", node.mine()[0], 2)["tx"][0]["hex"]
-    return [*raws, bytes.fromhex(coinbase), LEGACY, SEGWIT, NOTHING_AT_ALL]
+    return [*real_transactions(node), LEGACY, SEGWIT, NOTHING_AT_ALL]
 
 
 def node_says(node: RegtestNode, raw: bytes) -> tuple[str, list[tuple[int, int, str]], list[Any]] | None:
@@ -92,31 +75,6 @@ def assert_same(node: RegtestNode, raw: bytes) -> bool:
 def test_real_transactions_are_read_as_the_node_reads_them(node: RegtestNode, real: list[bytes]) -> None:
     assert all([assert_same(node, raw) for raw in real])
     assert sum(decode(raw).coinbase for raw in real) == 1
-
-
-@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
-@given(data=st.data())
-def test_damaged_transactions_are_read_or_refused_as_by_the_node(
-    node: RegtestNode, real: list[bytes], data: st.DataObject
-) -> None:
-    raw = bytearray(data.draw(st.sampled_from(real)))
-    position = data.draw(st.integers(0, len(raw)) | st.integers(0, min(60, len(raw))))
-    how = data.draw(st.sampled_from(["set", "cut", "insert", "remove"]))
-    piece = data.draw(
-        st.sampled_from([b"\x00", b"\x01", b"\xfc", b"\xfd\xfd\x00", b"\xfd\x01\x00", b"\xfe\x01\x00\x00\x00"])
-        | st.sampled_from([b"\xff" * 9, b"\xff" + b"\x00" * 8, b"\xfe\xff\xff\xff\xff", b"\x02", b"\x00\x01"])
-        | st.binary(min_size=1, max_size=3)
-    )
-    if how == "set":
-        raw[position : position + len(piece)] = piece
-    elif how == "cut":
-        del raw[position:]
-    elif how == "insert":
-        raw[position:position] = piece
-    else:
-        del raw[position : position + len(piece)]
-    if raw:  # the node takes an empty string for a missing parameter
-        assert_same(node, bytes(raw))
 
 
 def test_every_truncation_is_refused(real: list[bytes]) -> None:
