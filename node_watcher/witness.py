@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from node_watcher.clock import now_ms
+from node_watcher.clock import Clock, now_ms
 from node_watcher.rpc import Rpc, RpcError
 from node_watcher.watchlist import Watchlist
 from payments.model import BlockId, IncomingTx, OutPoint
@@ -46,6 +46,7 @@ class Witness:
         wallet: str,
         descriptor: str,
         keychain_id: int,
+        clock: Clock = now_ms,
     ) -> None:
         self._rpc = rpc
         self._database = database
@@ -53,6 +54,7 @@ class Witness:
         self._wallet = wallet
         self._descriptor = descriptor
         self._keychain_id = keychain_id
+        self._clock = clock
         self._range_end = -1
         self._since: str | None = None
         self._compared_height: int | None = None
@@ -119,7 +121,7 @@ class Witness:
         seen = match(bytes.fromhex(details["hex"]), self._watchlist.scripts, frozenset())
         if seen is None or not seen.outputs:
             return 0  # an address of the descriptor that was never handed out
-        now = now_ms()
+        now = self._clock()
         if "blockhash" in details and details["confirmations"] > 0:
             changed = await self._database.write(_record_missed, seen, details["blockhash"], now)
         elif details["confirmations"] == 0:
