@@ -23,6 +23,7 @@ RPC_METHODS = (
     "getblockhash",
     "getblockheader",
     "getblock",
+    "getchaintips",
     "getrawmempool",
     "getmempoolentry",
     "getmempoolinfo",

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from node_watcher.blocks import ASK_AGAIN, BlockSource, NotBitcoin, UnreadableBlock, header_bytes
 from node_watcher.chain_rules import ChainRules
@@ -104,13 +105,34 @@ class ChainFollower:
                 last_word = time.monotonic()
 
     async def _header(self, block: BlockId) -> HeaderAnswer | None:
+        header = await self._shown(block.hash)
+        if header is None or header["confirmations"] >= 0:
+            return _answer(header)
+        tip = await self._rpc.call("getblockheader", await self._rpc.call("getbestblockhash"))
+        if _work(tip) < _work(header) and not await self._declared_invalid(block):
+            return HeaderAnswer(-1, None, outweighed=False)
+        return _answer(await self._shown(block.hash))  # again: its chain may be back since we were told of its end
+
+    async def _shown(self, block_hash: str) -> dict[str, Any] | None:
+        """The node's header of a block; None when it does not know the block."""
         try:
-            header = await self._rpc.call("getblockheader", block.hash)
+            header: dict[str, Any] = await self._rpc.call("getblockheader", block_hash)
         except RpcError as error:
             if error.code == _NOT_FOUND:
                 return None
             raise
-        return HeaderAnswer(header["confirmations"], header.get("nextblockhash"))
+        return header
+
+    async def _declared_invalid(self, block: BlockId) -> bool:
+        """Whether somebody gave up a branch with this block by hand (`invalidateblock`)."""
+        for branch in await self._rpc.call("getchaintips"):
+            if branch["status"] == "invalid" and branch["height"] >= block.height:
+                at = str(branch["hash"])
+                for _ in range(branch["height"] - block.height):
+                    at = str((await self._rpc.call("getblockheader", at))["previousblockhash"])
+                if at == block.hash:
+                    return True
+        return False
 
     async def _parent_hash(self, block: BlockId) -> str:
         """Of a block that we connected, or, below where we began, of one that proves itself."""
@@ -188,3 +210,12 @@ class ChainFollower:
         await self._database.write(stored.begin_at, begin)
         log.info("Watching the chain from height %d", begin.height)
         return begin
+
+
+def _answer(header: dict[str, Any] | None) -> HeaderAnswer | None:
+    return None if header is None else HeaderAnswer(header["confirmations"], header.get("nextblockhash"))
+
+
+def _work(header: dict[str, Any]) -> int:
+    """Expected hashes to make the chain up to this block."""
+    return int(header["chainwork"], 16)

@@ -146,6 +146,6 @@ def _catching_up(cursor: BlockId, height: int) -> Reason:
 def _node_behind(cursor: BlockId) -> Reason:
     return Reason(
         "node-behind",
-        f"The node does not know block {cursor.hash} at height {cursor.height} that it gave us before: "
+        f"The node does not have block {cursor.hash} at height {cursor.height} any more, which it gave us before: "
         "it went back (a crash, a restored disk). Nothing is undone; nodetill waits until it has caught up.",
     )

@@ -1,8 +1,9 @@
 """The one decision of the chain loop: what to do next, given our cursor and what the node says of it.
 
 Connect and disconnect are inverses, so new block, reorganisation, restart and catch-up are the
-same loop asked again. A block that the node does not know at all is not a reorganisation: the node
-itself went back (a crash, a restored disk), and then nothing is undone.
+same loop asked again. A block that the node does not know at all, or knows by its header only while its own
+chain has less work, is not a reorganisation: the node itself went back (a crash, a restored disk), and
+then nothing is undone.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ from payments.model import BlockId
 
 @dataclass(frozen=True, slots=True)
 class HeaderAnswer:
-    """The node's `getblockheader` for our cursor. `confirmations` is -1 for a stale block."""
+    """The node's `getblockheader` for our cursor. `confirmations` is -1 for a block that is not in its active chain.
+
+    `outweighed`: that chain has at least as much work, or the operator declared our block invalid. A node chooses
+    the most work it can have, so one whose chain has less lost our block, and heard of its header again.
+    """
 
     confirmations: int
     next_hash: str | None
+    outweighed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class AtTip:
 
 @dataclass(frozen=True, slots=True)
 class NodeBehind:
-    """The node does not know our cursor: it went back. Freeze and wait, undo nothing."""
+    """The node does not have our cursor any more: it went back. Freeze and wait, undo nothing."""
 
     cursor: BlockId
 
@@ -57,7 +63,7 @@ def next_step(cursor: BlockId, header: HeaderAnswer | None) -> Step:
     if header is None:
         return NodeBehind(cursor)
     if header.confirmations < 0:
-        return Disconnect(cursor)
+        return Disconnect(cursor) if header.outweighed else NodeBehind(cursor)
     if header.next_hash is None:
         return AtTip(cursor)
     return Connect(header.next_hash, cursor.height + 1)

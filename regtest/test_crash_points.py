@@ -102,6 +102,7 @@ EXCHANGES = {
 BY_CHANCE = {
     "_record_missed": "the second witness was faster than the chain loop, and then it writes nothing; else a defect",
     "gettransaction": "asked by the second witness before that",
+    "getchaintips": "asked in the moment in which a branch was given up and no longer one is there",
     "getblockhash": "within a batch, which has the name of its first call (getnetworkinfo)",
     "getzmqnotifications": "asked by the preflight only",
     "want": "a counter of an API process that stands alone: no money and no state of a payment",

@@ -180,6 +180,32 @@ def test_a_kill_rolls_the_node_back(till: RunningService, own_node: RegtestNode)
     credited_once(till, waiting, "rolled-2")
 
 
+def test_headers_of_lost_blocks_come_back_before_the_blocks(till: RunningService, own_node: RegtestNode) -> None:
+    """As after any start: peers send headers first. It knows our block again, as one that is not in its chain."""
+    own_node.restart()
+    begin = own_node.height
+    payment_id, waiting = seen(till, "headers-first"), till.create("small", "waiting")["payment_id"]
+    own_node.mine(3)
+    credited_once(till, payment_id, "headers-first")
+    paid, height = till.payment(payment_id), own_node.height
+    blocks = [own_node.rpc("getblock", own_node.rpc("getblockhash", at), 0) for at in range(begin + 1, height + 1)]
+    own_node.kill()
+    own_node.start()
+    assert own_node.height < height, "nothing was forgotten: this shows nothing"
+    for block in blocks:
+        own_node.rpc("submitheader", block[:160])
+    till.wait("the reasons", lambda: till.not_ready() == ["syncing", "node-behind"])
+    for block in blocks:
+        till.look(waiting)
+        assert till.payment(payment_id) == paid
+        assert till.balance("headers-first") == 400
+        assert "node-behind" in till.not_ready()
+        own_node.rpc("submitblock", block)
+    till.wait_level()
+    credited_once(till, payment_id, "headers-first")
+    assert till.payment(payment_id)["flags"] == paid["flags"]
+
+
 def copy_chain(source: RegtestNode, target: RegtestNode) -> None:
     for height in range(1, source.height + 1):
         target.rpc("submitblock", source.rpc("getblock", source.rpc("getblockhash", height), 0))

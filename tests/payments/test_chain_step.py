@@ -75,6 +75,12 @@ def test_a_node_that_lost_our_block_undoes_nothing() -> None:
     assert walk(StringNode("ABC"), "D", 3) == "?D"
 
 
+def test_a_header_of_a_lost_block_undoes_nothing() -> None:
+    at = BlockId(3, "D")
+    assert next_step(at, HeaderAnswer(-1, None, outweighed=False)) == NodeBehind(at)
+    assert next_step(at, HeaderAnswer(-1, None, outweighed=True)) == Disconnect(at)
+
+
 def test_a_reorganisation_between_two_calls_is_followed_too() -> None:
     """The active chain changes after the first step back: the next answer is about the new one."""
     node = StringNode("ABCD", "ABXY")

@@ -97,7 +97,9 @@ class SimulatedRpc:
         return block
 
     def _getblockheader(self, block_hash: str, verbose: bool = True) -> dict[str, Any] | str:
-        block, node = self._block(block_hash), self._node
+        node = self._node
+        only_headers = (block for block in node.waiting if block.hash == block_hash)
+        block = next(only_headers, None) or self._block(block_hash)
         if not verbose:
             return block.raw[:80].hex()
         active = node.is_active(block)
@@ -107,12 +109,16 @@ class SimulatedRpc:
             "time": block.time,
             "bits": f"{REGTEST_BITS:08x}",
             "confirmations": node.tip.height - block.height + 1 if active else -1,
+            "chainwork": f"{2 * (block.height + 1):064x}",
         }
         if block.parent is not None:
             shown["previousblockhash"] = block.parent.hash
         if active and block is not node.tip:
             shown["nextblockhash"] = node.active[block.height + 1].hash
         return shown
+
+    def _getchaintips(self) -> list[dict[str, Any]]:
+        return []  # nobody gives up a branch by hand here, and nothing else is looked for
 
     def _getblock(self, block_hash: str, verbosity: int) -> str:
         assert verbosity == 0
