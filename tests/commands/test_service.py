@@ -98,7 +98,7 @@ def test_a_node_that_hangs_at_the_start_keeps_nobody_waiting(fresh_node: Regtest
         "NODETILL_WALLET__DESCRIPTOR": DESCRIPTOR,
     }
     with serving(tmp_path, **own) as (process, port, output):
-        wait_for(lambda: answers(port, "/healthz") == 200, 12, output.read_text())
+        wait_for(lambda: answers(port, "/healthz") == 200, 20, output.read_text())
         assert answers(port, "/readyz") == 503
         fresh_node.resume()
         wait_for(lambda: answers(port, "/readyz") == 200, 30, output.read_text())
