@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,8 +17,10 @@ from commands.console import DEFAULT_CONFIG, ConfigOption, refuse, settings_from
 from commands.keychain import open_keychain
 from commands.log_output import set_up
 from commands.preflight import check_curve, check_node, check_port
+from commands.recording import open_recording
 from commands.service import Roles, run_service
 from config.settings import Settings
+from node_watcher.record.lines import BadRecord
 from storage.errors import DatabaseUnusable, LeadershipLost
 
 log = logging.getLogger("nodetill")
@@ -32,16 +35,24 @@ class Role(StrEnum):
 def serve(
     config: ConfigOption = DEFAULT_CONFIG,
     role: Annotated[Role, typer.Option(help="Which part runs here; splitting needs PostgreSQL.")] = Role.ALL,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Keep what the node says and what people do in FILE, for `replay`; no secrets."
+        ),
+    ] = None,
 ) -> None:
     """Run the service beside your own bitcoind: watcher, forwarder and API."""
     settings = settings_from(config)
     set_up(settings.log.format, settings.log.level)
     if role is not Role.ALL and settings.database.engine == "sqlite":
         refuse(f"--role {role.value}: SQLite serves one process; set database.url to postgresql://… to split roles.")
-    raise typer.Exit(asyncio.run(_serve(settings, Roles(role is not Role.WATCHER, role is not Role.API))))
+    if record is not None and role is Role.API:
+        refuse("--record: this process does not watch the node; give it to the one with --role watcher.")
+    raise typer.Exit(asyncio.run(_serve(settings, Roles(role is not Role.WATCHER, role is not Role.API), record)))
 
 
-async def _serve(settings: Settings, roles: Roles) -> int:
+async def _serve(settings: Settings, roles: Roles, record: Path | None) -> int:
     check_curve()
     keychain = open_keychain(settings)
     if roles.api:
@@ -52,8 +63,9 @@ async def _serve(settings: Settings, roles: Roles) -> int:
     for signum in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     try:
-        await run_service(settings, keychain, roles, stop)
-    except (DatabaseUnusable, LeadershipLost, CannotListen) as error:
+        recording = None if record is None else await open_recording(record, settings)
+        await run_service(settings, keychain, roles, stop, recording=recording)
+    except (DatabaseUnusable, LeadershipLost, CannotListen, BadRecord) as error:
         refuse(str(error))
     except Exception as error:
         if refused := _refusals(error):

@@ -17,6 +17,7 @@ from api.shop import DemoNode, Offer, Shop
 from api.watcher_elsewhere import WatcherElsewhere
 from commands.keychain import Keychain
 from commands.node_client import chain_rules, hints_for, rest_client, rpc_client, witness_nodes
+from commands.recording import Recording
 from config.settings import Settings
 from node_watcher.blocks import BlockSource
 from node_watcher.chain import ChainFollower
@@ -30,6 +31,8 @@ from node_watcher.hints import Hint
 from node_watcher.look import Look
 from node_watcher.mempool import Mempool
 from node_watcher.meter import Meter
+from node_watcher.record.parts import RecordedDatabase
+from node_watcher.record.tape import NoTape, Tape
 from node_watcher.self_audit import PAUSE_SECONDS, SelfAudit
 from node_watcher.watcher import Watcher
 from node_watcher.watchlist import Watchlist
@@ -65,13 +68,17 @@ async def run_service(
     *,
     demo: DemoNode | None = None,
     on_ready: Callable[[str], None] = lambda url: None,
+    recording: Recording | None = None,
 ) -> None:
     """Run until `stop` is set. A bug ends it with the exception that says so."""
     endpoints = tuple((hook.url, frozenset(hook.events)) for hook in settings.webhooks)
     context = Context(public_url=public_url(settings), endpoints=endpoints)
     async with AsyncExitStack() as stack:
+        url = settings.database.url.get_secret_value()
         database = await stack.enter_async_context(
-            Database(settings.database.url.get_secret_value(), context, leader=roles.watcher)
+            Database(url, context, leader=roles.watcher)
+            if recording is None
+            else RecordedDatabase(recording.recorder, url, context, leader=roles.watcher)
         )
         await database.write(till.claim, settings.node.network, now_ms())
         keychain_id = await database.write(
@@ -81,11 +88,15 @@ async def run_service(
             watch_only=keychain.watch_only,
             now=now_ms(),
         )
+        if recording is not None:
+            stack.push_async_callback(recording.recorder.end)
+            await recording.begin(database, keychain)
         group = await stack.enter_async_context(asyncio.TaskGroup())
         tasks: list[asyncio.Task[Any]] = []
+        tape = NoTape() if recording is None else Tape(recording.recorder)
         watcher = None
         if roles.watcher:
-            watcher = await _watcher(settings, keychain, keychain_id, database, stack, tasks, group)
+            watcher = await _watcher(settings, keychain, keychain_id, database, stack, tasks, group, tape)
             tasks.append(group.create_task(watcher.run(), name="watcher"))
         if roles.api:
             shop = _shop(settings, keychain, keychain_id, database, watcher, demo)
@@ -141,10 +152,12 @@ async def _watcher(
     stack: AsyncExitStack,
     tasks: list[asyncio.Task[Any]],
     group: asyncio.TaskGroup,
+    tape: NoTape,
 ) -> Watcher:
     meter = Meter()
-    rpc = rpc_client(settings, meter.rpc)
-    stack.push_async_callback(rpc.close)
+    client = rpc_client(settings, meter.rpc)
+    stack.push_async_callback(client.close)
+    rpc, clock = tape.rpc(client), tape.clock
     rest = rest_client(settings)
     stack.push_async_callback(rest.close)
     watchlist = Watchlist(database)
@@ -158,48 +171,51 @@ async def _watcher(
         forwarder = Forwarder(
             rpc,
             database,
-            keychain.signer,
+            tape.signer(keychain.signer),
             keychain.destination,
             ForwardRules(limits.max_feerate, limits.target_blocks, limits.min_sat),
             keychain_id=keychain_id,
             network=network,
             meter=meter,
+            clock=clock,
         )
-    mempool = Mempool(rpc, database, watchlist, meter=meter)
-    blocks = BlockSource(rpc, rest)
+    mempool = Mempool(rpc, database, watchlist, clock=clock, meter=meter)
     self_audit = SelfAudit(
-        rpc,
-        ChainScan(rpc, blocks, watchlist, pause=PAUSE_SECONDS),
+        client,
+        ChainScan(client, BlockSource(client, rest), watchlist, pause=PAUSE_SECONDS),
         database,
         network=network,
         destination=keychain.destination.address if keychain.destination is not None else None,
     )
     look = Look(
-        Gate(rpc, rules, witnesses),
+        Gate(rpc, rules, witnesses, agree=tape.agree),
         database,
         watchlist,
-        ChainFollower(rpc, blocks, database, watchlist, rules),
+        ChainFollower(rpc, BlockSource(rpc, tape.rest(rest)), database, watchlist, rules, clock=clock),
         mempool,
-        Crediting(rpc, database, meter),
+        Crediting(rpc, database, meter, clock=clock),
         forwarder=forwarder,
         on_first_contact=lambda: check_derivation(rpc, keychain.descriptor),
-        ledger_broken=self_audit.broken,
+        ledger_broken=tape.ledger_check(self_audit.broken),
+        clock=clock,
+    )
+    witness_wallet = Witness(
+        rpc,
+        database,
+        watchlist,
+        wallet=settings.node.wallet,
+        descriptor=keychain.descriptor.text,
+        keychain_id=keychain_id,
+        meter=meter,
+        clock=clock,
     )
     watcher = Watcher(
         settings.payments.check_interval_ms / 1000,
         database,
         watchlist,
-        mempool,
-        look,
-        witness=Witness(
-            rpc,
-            database,
-            watchlist,
-            wallet=settings.node.wallet,
-            descriptor=keychain.descriptor.text,
-            keychain_id=keychain_id,
-            meter=meter,
-        ),
+        tape.hearing(mempool),
+        tape.look(look),
+        witness=tape.witness(witness_wallet),
         meter=meter,
         self_audit=self_audit,
     )
@@ -210,7 +226,7 @@ async def _watcher(
         if hint is not Hint.MEMPOOL:
             watcher.ask_sooner()
 
-    if (hints := hints_for(settings, watcher.hear_rawtx, hear)) is not None:
+    if (hints := hints_for(settings, watcher.hear_rawtx, tape.on_hint(hear))) is not None:
         watcher.doorbell = hints
         tasks.append(group.create_task(hints.run(), name="zmq"))
     return watcher

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from node_watcher.chain_rules import ChainRules
 from node_watcher.identity import Proved, prove
@@ -13,6 +13,9 @@ from node_watcher.reason import Reason
 from node_watcher.rpc import NodeError, NodeUnavailable, Rpc
 from node_watcher.witness_node import WitnessNode, agree
 from payments.model import BlockId
+
+Agreement: TypeAlias = Callable[[Sequence[WitnessNode], BlockId], Awaitable[tuple[Reason, ...]]]
+"""Asks the witness nodes for a block: `witness_node.agree`."""
 
 _NEEDED = {"chain", "blocks", "headers", "bestblockhash", "initialblockdownload", "verificationprogress"}
 _PATIENCE_SECONDS = 10.0
@@ -46,8 +49,15 @@ class Verdict:
 class Gate:
     """Asks the node, and remembers of a tip what cannot change while it is the tip."""
 
-    def __init__(self, rpc: Rpc, rules: ChainRules, witnesses: Sequence[WitnessNode] = ()) -> None:
-        self._rpc, self._rules, self._witnesses = rpc, rules, witnesses
+    def __init__(
+        self,
+        rpc: Rpc,
+        rules: ChainRules,
+        witnesses: Sequence[WitnessNode] = (),
+        *,
+        agree: Agreement = agree,
+    ) -> None:
+        self._rpc, self._rules, self._witnesses, self._agree = rpc, rules, witnesses, agree
         self._proved: Proved | None = None
         self._agreed: BlockId | None = None
 
@@ -109,7 +119,7 @@ class Gate:
     async def _ask_witnesses(self, proved: Proved) -> tuple[Reason, ...]:
         if self._agreed == proved.tip:
             return ()
-        doubts = await agree(self._witnesses, proved.agreed_on)
+        doubts = await self._agree(self._witnesses, proved.agreed_on)
         self._agreed = None if doubts else proved.tip
         return doubts
 

@@ -11,16 +11,16 @@ import logging
 import time
 from typing import Any, Protocol
 
+from node_watcher.activities import Comparing, Hearing, Looking
 from node_watcher.askers import answer_askers
 from node_watcher.clock import now_ms
-from node_watcher.look import Look, Looked
-from node_watcher.mempool import Mempool
+from node_watcher.look import Looked
 from node_watcher.meter import Meter
 from node_watcher.reason import Reason
 from node_watcher.rpc import NodeError
 from node_watcher.self_audit import SelfAudit
 from node_watcher.watchlist import Watchlist
-from node_watcher.witness import Witness, WitnessUnusable
+from node_watcher.witness import WitnessUnusable
 from payments.model import BlockId
 from storage import till
 from storage.database import Database
@@ -58,10 +58,10 @@ class Watcher:
         interval: float,
         database: Database,
         watchlist: Watchlist,
-        mempool: Mempool,
-        look: Look,
+        mempool: Hearing,
+        look: Looking,
         *,
-        witness: Witness | None = None,
+        witness: Comparing | None = None,
         meter: Meter | None = None,
         self_audit: SelfAudit | None = None,
     ) -> None:
@@ -216,7 +216,7 @@ class Watcher:
             return 0.0
         return since
 
-    async def _witness_loop(self, witness: Witness) -> None:
+    async def _witness_loop(self, witness: Comparing) -> None:
         """Ask the second witness, never on the way of a payment: its wallet may have to rescan for hours."""
         said, begun = "", 0
         while True:

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from node_watcher.clock import now_ms
+from node_watcher.clock import Clock, now_ms
 from node_watcher.meter import Meter
 from node_watcher.reading import of_ours
 from node_watcher.rpc import Rpc, RpcError
@@ -48,6 +48,7 @@ class Witness:
         descriptor: str,
         keychain_id: int,
         meter: Meter | None = None,
+        clock: Clock = now_ms,
     ) -> None:
         self._rpc = rpc
         self._database = database
@@ -56,6 +57,7 @@ class Witness:
         self._descriptor = descriptor
         self._keychain_id = keychain_id
         self._meter = meter or Meter()
+        self._clock = clock
         self._range_end = -1
         self._since: str | None = None
         self._compared_height: int | None = None
@@ -122,7 +124,7 @@ class Witness:
         seen = of_ours(details["hex"], self._watchlist, self._meter)
         if seen is None or not seen.outputs:
             return 0  # an address of the descriptor that was never handed out
-        now = now_ms()
+        now = self._clock()
         if "blockhash" in details and details["confirmations"] > 0:
             changed = await self._database.write(_record_missed, seen, details["blockhash"], now)
         elif details["confirmations"] == 0:

@@ -40,16 +40,18 @@ class RunningService(ServiceClient, ChildServer):
         zmq: bool = True,
         folder: Path | None = None,
         owner: Owner | None = None,
+        record: Path | None = None,
     ) -> None:
         """Writes nodetill.toml; nothing runs before `start()`. `settings` go over what stands below.
 
         `node` must be running: its wallet for the owner is made here, unless one is given. An owner is
-        for one service, or for services that never start. `zmq=False` names no endpoint.
+        for one service, or for services that never start. `zmq=False` names no endpoint; `record` is the
+        file of `serve --record`.
         """
         ServiceClient.__init__(self, free_port(), database_url, secrets.token_hex(32))
         home = folder or Path(tempfile.mkdtemp(prefix="nodetill-service-"))
         ChildServer.__init__(self, home, temporary=folder is None)
-        self.node, self.mode = node, mode
+        self.node, self.mode, self.record = node, mode, record
         self.owner = owner or Owner(node)
         self.forward_to: str | None = None
         self.config = self.folder / "nodetill.toml"
@@ -94,8 +96,9 @@ class RunningService(ServiceClient, ChildServer):
     # ------------------------------------------------------------------ life and death
 
     def _spawn(self) -> Process:
+        recorded = [] if self.record is None else ["--record", str(self.record)]
         return ChildProcess(
-            [sys.executable, str(ROOT / "main.py"), "serve", "--config", str(self.config)],
+            [sys.executable, str(ROOT / "main.py"), "serve", "--config", str(self.config), *recorded],
             log_file=self.log_file,
             environment=clean_environment(),
             folder=ROOT,

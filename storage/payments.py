@@ -38,10 +38,13 @@ Derive = Callable[[int], tuple[bytes, str]]
 """Index of an address in the owner's descriptor -> `(script_pubkey, address)`."""
 
 
-def create(tx: Tx, wanted: NewPayment, keychain_id: int, derive: Derive, now: int) -> PaymentRecord:
+def create(
+    tx: Tx, wanted: NewPayment, keychain_id: int, derive: Derive, now: int, *, payment_id: str | None = None
+) -> PaymentRecord:
     """Reserve the next address and store the payment with its event.
 
     It is committed before anybody sees the address, so no coins can come before their script is known.
+    `payment_id` is for a payment that is created once more, from a record; else it is drawn.
     """
     _refuse_too_many(tx, wanted)
     chain = tx.one(
@@ -55,7 +58,7 @@ def create(tx: Tx, wanted: NewPayment, keychain_id: int, derive: Derive, now: in
     facts, tip = Facts(wanted.terms, watch_only=bool(chain["watch_only"])), chain["tip"] or 0
     record = PaymentRecord(
         number=0,
-        id=secrets.token_hex(16),
+        id=payment_id or secrets.token_hex(16),
         user_id=wanted.user_id,
         package_id=wanted.package_id,
         metadata=wanted.metadata,

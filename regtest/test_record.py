@@ -1,0 +1,99 @@
+"""`serve --record` on a real node, and `replay`: the same ledger, to the last hash."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regtest.command_line import main
+from regtest.conftest import COMBINATIONS, MakeTill
+from regtest.node import RegtestNode
+from regtest.service import RunningService
+from storage.database import Database
+from storage.recorded import ledger_shown
+
+
+def ledger_of(till: RunningService) -> dict[str, Any]:
+    """What the service itself has written."""
+
+    async def read() -> dict[str, Any]:
+        async with Database(till.database_url) as database:
+            return await database.read(ledger_shown)
+
+    return asyncio.run(read())
+
+
+def replayed(record: Path) -> dict[str, Any]:
+    done = main("replay", str(record), "--json")
+    assert done.code == 0, done.err + done.out[:2000]
+    shown: dict[str, Any] = json.loads(done.out)
+    return shown
+
+
+def same(till: RunningService, record: Path) -> dict[str, Any]:
+    """Assert that the replay has the service's own ledger; the replay."""
+    own, again = ledger_of(till), replayed(record)
+    for part in ("transfers", "payments", "accounts", "ledger_hash"):
+        assert again[part] == own[part], part
+    assert again["ok"]
+    return again
+
+
+@pytest.mark.parametrize("engine, mode", COMBINATIONS, ids=str)
+def test_everything_once_more(
+    own_node: RegtestNode, make_till: MakeTill, tmp_path: Path, engine: str, mode: str
+) -> None:
+    record = tmp_path / "till.record"
+    till = make_till(own_node, engine, mode, record=record)
+    node = own_node
+
+    # Bought and paid: at once, in parts, too much, and bumped on the way.
+    plain, parts, much, bumped = (till.create("small", user) for user in ("plain", "parts", "much", "bumped"))
+    node.pay(plain["address"], 40_000)
+    node.pay(parts["address"], 15_000)
+    node.pay(much["address"], 57_123)
+    first = node.pay(bumped["address"], 40_000)
+    till.wait_payment(bumped["payment_id"], "confirming")
+    node.bump(first)
+    node.pay(parts["address"], 25_000)
+    node.mine(3)
+    for payment in (plain, parts, much, bumped):
+        till.wait_payment(payment["payment_id"], "forwarded")
+    till.post("users/plain/credits/spend", {"amount": 150, "reference": "order 7"})
+    assert till.balance("plain") == 250
+
+    # A reorganisation takes a payment back, and gives it again.
+    lost = till.create("small", "lost")
+    node.pay(lost["address"], 40_000)
+    node.mine(3)
+    till.wait_payment(lost["payment_id"], "forwarded")
+    node.disconnect_blocks(3)
+    node.mine_empty(4)
+    till.wait_payment(lost["payment_id"], lambda p: p["credited"] == 0)
+    node.mine(3)
+    till.wait_payment(lost["payment_id"], "forwarded")
+
+    # kill -9 of the service in the middle of things, a node that restarts.
+    till.kill()
+    till.start()
+    killed = till.create("small", "killed")
+    node.pay(killed["address"], 40_000)
+    node.restart()
+    node.mine(1)
+    till.wait_payment(killed["payment_id"], lambda p: p["confirmations"] == 1)
+    node.mine(2)
+    till.kill()
+    till.start()
+    till.wait_payment(killed["payment_id"], "forwarded")
+    till.wait_level()
+    till.stop()
+    shown = same(till, record)
+    assert shown["compared_at_end"]
+    assert shown["runs"] == 3
+    kinds = {row["kind"] for row in shown["transfers"]}
+    assert kinds >= {"deposit", "reversal", "spend"} | ({"forward"} if mode == "forwarding" else set())
+    assert oct(record.stat().st_mode & 0o777) == "0o600"
