@@ -6,9 +6,11 @@ import asyncio
 import logging
 import tomllib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
@@ -33,7 +35,7 @@ class Recording:
         self._settings = settings
         self._writer = RecordWriter(path, secrets_in(settings))
         self._known: recorded.Newest | None = None
-        self._state: str | None = None
+        self._state: dict[str, str] | None = None
         if path.stat().st_size:
             self._go_on_after(path)
         self.recorder = Recorder(self._writer)
@@ -96,7 +98,10 @@ async def open_recording(path: Path, settings: Settings) -> Recording:
 def secrets_in(value: object) -> Iterator[str]:
     """Every secret of the settings, wherever it stands."""
     if isinstance(value, SecretStr):
-        yield value.get_secret_value()
+        secret = value.get_secret_value()
+        yield secret
+        with suppress(ValueError):  # no address at all
+            yield urlsplit(secret).password or ""
     elif isinstance(value, BaseModel):
         for name in type(value).model_fields:
             yield from secrets_in(getattr(value, name))

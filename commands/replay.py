@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import tempfile
 import time
@@ -11,9 +12,10 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from commands.console import JsonOption, print_json, refuse, with_database
+from commands.log_output import set_up
 from node_watcher.record.lines import BadRecord
 from node_watcher.record.player import Parted, Player
 from node_watcher.record.reading import Reading
@@ -22,6 +24,7 @@ from payments.view import rfc3339
 from storage.recorded import is_new, ledger_shown
 from storage.tx import Context
 
+_WIDE = 160
 _QUIET_SECONDS, _EVERY_SECONDS = 1.0, 0.5
 
 
@@ -30,14 +33,24 @@ def replay(
     database: Annotated[
         str | None, typer.Option(metavar="URL", help="An empty SQLite database to keep, such as sqlite:///x.db.")
     ] = None,
+    mended: Annotated[
+        bool,
+        typer.Option(
+            "--mended", help="The code was mended since: its questions stand in the record, its results do not."
+        ),
+    ] = False,
+    log: Annotated[bool, typer.Option("--log", help="Let the parts say what they said, on standard error.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a record of the service into an empty database and print the ledger that comes of it."""
     if database is not None and not database.startswith("sqlite:///"):
         refuse("--database: a record is replayed into SQLite, such as sqlite:///incident.db")
+    logging.getLogger("nodetill").addHandler(logging.NullHandler())
+    if log:
+        set_up("console", "info")
     try:
         with tempfile.TemporaryDirectory(prefix="nodetill-replay-") as folder:
-            shown, parted = _replay(file, database or f"sqlite:///{folder}/till.db")
+            shown, parted = _replay(file, database or f"sqlite:///{folder}/till.db", mended)
     except BadRecord as error:
         refuse(str(error))
     if as_json:
@@ -50,7 +63,7 @@ def replay(
 
 
 @with_database
-async def _replay(file: Path, url: str) -> tuple[dict[str, Any], Parted | None]:
+async def _replay(file: Path, url: str, mended: bool) -> tuple[dict[str, Any], Parted | None]:
     """The ledger as far as it came, and where the replay parted from the record."""
     reading, parted = Reading(file), None
     progress = _Progress(reading.size)
@@ -58,7 +71,7 @@ async def _replay(file: Path, url: str) -> tuple[dict[str, Any], Parted | None]:
         async with ReplayedDatabase(url, Context()) as database:
             if not await database.read(is_new):
                 refuse(f"--database: {url} is not empty; name a file that does not exist yet.")
-            player = Player(reading, ReplayedTill(database), progress.step)
+            player = Player(reading, ReplayedTill(database), progress.step, mended=mended)
             try:
                 await player.play()
             except Parted as error:
@@ -69,7 +82,7 @@ async def _replay(file: Path, url: str) -> tuple[dict[str, Any], Parted | None]:
                 "runs": player.runs,
                 "lines": player.lines,
                 "cut": reading.cut,
-                "compared_at_end": player.kept,
+                "compared_at_end": player.kept and not mended,
             }
             return shown | await database.read(ledger_shown), parted
     finally:
@@ -94,9 +107,13 @@ class _Progress:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
+def _table(*columns: str) -> Table:
+    return Table(*(Column(column, overflow="fold") for column in columns))
+
+
 def _show(shown: dict[str, Any]) -> None:
-    out = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    table = Table("#", "kind", "payment", "user", "output", "sat", "credits", "evidence", "at")
+    out = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    table = _table("#", "kind", "payment", "user", "output", "sat", "credits", "evidence", "at")
     for row in shown["transfers"]:
         proof = row["evidence"]
         where = f"{proof['block_height']} {proof['block_hash'][:12]}…" if "block_height" in proof else ""
@@ -112,7 +129,7 @@ def _show(shown: dict[str, Any]) -> None:
             rfc3339(row["created_at"]),
         )
     out.print(table)
-    balances = Table("account", "owner", "balance", "unit")
+    balances = _table("account", "owner", "balance", "unit")
     for row in shown["accounts"]:
         balances.add_row(row["kind"], escape(row["owner"]), str(row["balance"]), row["unit"])
     out.print(balances)

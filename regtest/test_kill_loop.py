@@ -44,7 +44,7 @@ class Customers:
     payments: list[dict[str, Any]] = field(default_factory=list)
     blocks: list[str] = field(default_factory=list)
     unanswered: int = 0
-    _numbers: int = 0
+    bought: int = 0
     _unmined: int = 0
 
     def act(self) -> None:
@@ -58,9 +58,9 @@ class Customers:
         return None
 
     def buy(self) -> None:
-        self._numbers += 1
+        self.bought += 1
         try:
-            self.payments.append(self.ask_for(self._numbers))
+            self.payments.append(self.ask_for(self.bought))
         except OSError:
             self.unanswered += 1  # the customer will press the button again
 
@@ -103,7 +103,7 @@ class Customers:
 
     def all_orders(self) -> list[dict[str, Any]]:
         """Everybody asks again; whoever had an answer before must get the same one."""
-        orders = [self.ask_for(number) for number in range(1, self._numbers + 1)]
+        orders = [self.ask_for(number) for number in range(1, self.bought + 1)]
         for before in self.payments:
             assert before in orders
         return orders

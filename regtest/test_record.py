@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from regtest.command_line import main
-from regtest.conftest import COMBINATIONS, MakeTill
+from regtest.conftest import COMBINATIONS, TWO_COMBINATIONS, MakeTill
 from regtest.node import RegtestNode
 from regtest.service import RunningService
+from regtest.test_kill_loop import Customers, kill_the_service
 from storage.database import Database
 from storage.recorded import ledger_shown
 
@@ -97,3 +100,35 @@ def test_everything_once_more(
     kinds = {row["kind"] for row in shown["transfers"]}
     assert kinds >= {"deposit", "reversal", "spend"} | ({"forward"} if mode == "forwarding" else set())
     assert oct(record.stat().st_mode & 0o777) == "0o600"
+
+
+KILLS = int(os.environ.get("RECORD_KILLS", "5"))
+
+
+@pytest.mark.timeout(60 + 20 * KILLS)
+@pytest.mark.parametrize("kind", TWO_COMBINATIONS, ids="-".join)
+def test_kills_in_the_middle_of_its_work(
+    kind: tuple[str, str], own_node: RegtestNode, make_till: MakeTill, tmp_path: Path
+) -> None:
+    record = tmp_path / "till.record"
+    quick = {"payments": {"check_interval_seconds": 0.2}}
+    till = make_till(own_node, *kind, start=False, record=record, settings=quick)
+    seed = os.environ.get("RECORD_SEED", "1")
+    customers = Customers(till, random.Random(f"record-{seed}-{kind}"))
+    assert till.key
+    for number in range(KILLS):
+        kill_the_service(till, customers, at_work=number % 3 != 2)
+    till.start(ready=False)
+    own_node.mine(3)
+    till.wait_level(timeout=60)
+    spent = [user for user in (f"user-{n}" for n in range(1, customers.bought + 1)) if till.balance(user)]
+    for user in spent:
+        till.post(f"users/{user}/credits/spend", {"amount": 1, "reference": f"taste of {user}"})
+    till.kill()
+    till.start()
+    till.wait_level()
+    till.stop()
+    shown = same(till, record)
+    print(f"{KILLS} kills, {len(shown['transfers'])} transfers, {shown['lines']} lines, {record.stat().st_size} bytes")
+    assert shown["runs"] >= 3
+    assert len(shown["transfers"]) > len(spent) > 0

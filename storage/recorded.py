@@ -13,18 +13,22 @@ from storage.payments import Derive, NewPayment, create
 from storage.spends import spend_credits
 from storage.tx import Row, Tx
 
-_FACTS: Final = (
-    "SELECT network, cursor_height, cursor_hash FROM till",
-    "SELECT id, descriptor, next_index FROM keychain ORDER BY id",
-    "SELECT number, id, status, flags, window_closed, credits_posted, booking_due, unsettled, sequence, confirmed_at,"
-    " completed_at FROM payment ORDER BY number",
-    "SELECT hash, active FROM block ORDER BY hash",
-    "SELECT txid, block_hash FROM block_tx ORDER BY txid, block_hash",
-    "SELECT txid, in_mempool, mined, replaced_by FROM incoming_tx ORDER BY txid",
-    "SELECT txid, vout, payment_number, value_sat, paid_at, booked, spent_by FROM output ORDER BY txid, vout",
-    "SELECT hash FROM transfer ORDER BY id",
-    "SELECT txid, state, broadcast_at FROM sweep ORDER BY txid",
-)
+_FACTS: Final = {
+    "cursor": "SELECT network, cursor_height, cursor_hash FROM till",
+    "keychains": "SELECT id, descriptor, next_index FROM keychain ORDER BY id",
+    "payments": "SELECT number, id, status, flags, window_closed, credits_posted, booking_due, unsettled, sequence,"
+    " confirmed_at, completed_at FROM payment ORDER BY number",
+    "blocks": "SELECT hash, active FROM block ORDER BY hash",
+    "mined": "SELECT txid, block_hash FROM block_tx ORDER BY txid, block_hash",
+    "transactions": "SELECT txid, in_mempool, mined, replaced_by FROM incoming_tx ORDER BY txid",
+    "outputs": "SELECT txid, vout, payment_number, value_sat, paid_at, booked, spent_by FROM output"
+    " ORDER BY txid, vout",
+    "ledger": "SELECT hash FROM transfer ORDER BY id",
+    "transfers": "SELECT count(*) AS n FROM transfer",
+    "sweeps": "SELECT txid, state, broadcast_at FROM sweep ORDER BY txid",
+}
+CHAIN_FACTS: Final = ("cursor", "blocks", "mined", "transactions", "transfers")
+"""How far the till had come, whatever it made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +50,16 @@ def is_new(tx: Tx) -> bool:
     return newest(tx) == Newest() and (row is None or row["cursor_hash"] is None)
 
 
-def fingerprint(tx: Tx) -> str:
-    """SHA-256 of the facts: two databases that hold the same have the same, whatever their random numbers."""
+def fingerprint(tx: Tx) -> dict[str, str]:
+    """A hash for each kind of facts: two databases that hold the same have the same, whatever their random numbers."""
+    return {name: _hash(tx.all(statement)) for name, statement in _FACTS.items()}
+
+
+def _hash(rows: list[Row]) -> str:
     digest = hashlib.sha256()
-    for statement in _FACTS:
-        for row in tx.all(statement):
-            digest.update(json.dumps([row[name] for name in row.keys()]).encode() + b"\n")  # noqa: SIM118 - a sqlite3.Row
-    return digest.hexdigest()
+    for row in rows:
+        digest.update(json.dumps([row[name] for name in row.keys()]).encode() + b"\n")  # noqa: SIM118 - a sqlite3.Row
+    return digest.hexdigest()[:16]
 
 
 def acts_after(tx: Tx, known: Newest) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 from node_watcher.record.answers import error_of
 from node_watcher.record.reading import Line, Reading
@@ -20,6 +20,10 @@ from storage.database import Database
 
 _WITHIN: Final = ("signed", "refused")
 _SHOWN = 200
+
+
+State: TypeAlias = dict[str, str]
+"""A fingerprint of the database, by kind of facts."""
 
 
 class Parted(Exception):
@@ -61,13 +65,21 @@ class Till(Protocol):
 class Player:
     """Plays all lines of `reading` on a till."""
 
-    def __init__(self, reading: Reading, till: Till, step: Callable[[int], None] = lambda done: None) -> None:
-        """`step` hears how many bytes of the file are done."""
-        self._reading, self._till, self._step = reading, till, step
+    def __init__(
+        self,
+        reading: Reading,
+        till: Till,
+        step: Callable[[int], None] = lambda done: None,
+        *,
+        mended: bool = False,
+    ) -> None:
+        """`step` hears how many bytes of the file are done. `mended`: the code has learned since, and is to come
+        to something else from the same answers; then only its questions are held against the record."""
+        self._reading, self._till, self._step, self._mended = reading, till, step, mended
         self._turns: dict[str, Turn] = {}
         self._line: Line = Line(0, {})
         self._at = 0
-        self._until: str | None = None
+        self._until: State | None = None
         self.runs = self.lines = 0
         self.kept = True
         """Whether the last run was told to stop, and so says what it had in the end."""
@@ -130,10 +142,12 @@ class Player:
                     await turn.task
         self._turns.clear()
 
-    async def _compare(self, state: str, where: str) -> None:
-        if await self._till.database.read(recorded.fingerprint) != state:
+    async def _compare(self, state: State, where: str) -> None:
+        found = await self._till.database.read(recorded.fingerprint)
+        if not self._mended and found != state:
+            others = ", ".join(name for name in state if found.get(name) != state[name])
             raise self.parted(
-                f"the database holds something else than the service's {where}; if the till once ran without "
+                f"the database has other {others} than the service had {where}; if the till once ran without "
                 "--record in between, that is the reason"
             )
 
@@ -157,12 +171,13 @@ class Player:
         if turn.task.done() and not turn.task.cancelled() and isinstance(error := turn.task.exception(), Parted):
             raise error
 
-    def _stopped_at(self, name: str) -> str | None:
+    def _stopped_at(self, name: str) -> State | None:
         """Fingerprint of the state in which the service was stopped during what comes now, if it was."""
         place = 0
         while (line := self._reading.peek(place)) is not None:
             if "run" in line.said or line.said.get("cut") == name:
-                return str(line.said["state"])
+                state: State = line.said["state"]
+                return state
             if not any(word in line.said for word in (*_WITHIN, "created", "spent")):
                 return None
             place += 1
@@ -201,7 +216,7 @@ class Player:
         if not turn.task.done():
             raise self.parted(f"{turn.name} ended in the record, now it asks {_short(turn.asked)}")
         came = _result(turn.task)
-        if came != {key: said[key] for key in said if key != "end"}:
+        if not self._mended and came != {key: said[key] for key in said if key != "end"}:
             raise self.parted(f"{turn.name} came to {_short(said)} in the record, now to {_short(came)}")
 
     # ------------------------------------------------------------------ what the parts ask for while they go on
@@ -220,10 +235,14 @@ class Player:
         line = self._reading.peek()
         return self.within("refused") if line is not None and line.said.get("write") == number else None
 
-    @property
-    def until(self) -> str | None:
-        """Fingerprint at which the process was stopped; None while it went on."""
-        return self._until
+    async def is_stopped(self) -> bool:
+        """Whether the process was stopped when it had come as far as it is now."""
+        if self._until is None:
+            return False
+        found = await self._till.database.read(recorded.fingerprint)
+        if self._mended:
+            return all(found[name] == self._until.get(name) for name in recorded.CHAIN_FACTS)
+        return found == self._until
 
     def whole(self, said: Any) -> Any:
         """See `Reading.whole`."""

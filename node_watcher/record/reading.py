@@ -42,10 +42,13 @@ class Reading:
         self.cut = False
         """Whether the last line was cut off, as a kill does."""
         self.text_at = lru_cache(maxsize=64)(self._text_at)
-        first = self.peek()
-        if first is None or "run" not in first.said:
+        try:
+            first = self.peek()
+            if first is None or "run" not in first.said:
+                raise BadRecord(f"{path} is no record of nodetill; name a file that `serve --record` has written.")
+        except BadRecord:
             self.close()
-            raise BadRecord(f"{path} is no record of nodetill; name a file that `serve --record` has written.")
+            raise
 
     def close(self) -> None:
         self._lines.close()

@@ -93,8 +93,7 @@ class ReplayedDatabase(Database):
         if turn is None or self.player is None:
             return await super().write(body, *args, **kwargs)
         async with self._one:
-            until = self.player.until
-            if until is not None and await self.read(recorded.fingerprint) == until:
+            if await self.player.is_stopped():
                 turn.parked.set()
                 await asyncio.get_running_loop().create_future()  # killed here
             turn.writes += 1
