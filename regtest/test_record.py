@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from node_watcher.record.reading import Reading
 from regtest.command_line import main
 from regtest.conftest import COMBINATIONS, TWO_COMBINATIONS, MakeTill
 from regtest.node import RegtestNode
@@ -132,3 +133,86 @@ def test_kills_in_the_middle_of_its_work(
     print(f"{KILLS} kills, {len(shown['transfers'])} transfers, {shown['lines']} lines, {record.stat().st_size} bytes")
     assert shown["runs"] >= 3
     assert len(shown["transfers"]) > len(spent) > 0
+
+
+def bought(till: RunningService, user_id: str) -> None:
+    payment = till.create("small", user_id)
+    till.node.pay(payment["address"], 40_000)
+    till.node.mine(3)
+    till.wait_payment(payment["payment_id"], "forwarded")
+
+
+@pytest.mark.parametrize("kind", TWO_COMBINATIONS, ids="-".join)
+def test_a_record_may_begin_when_much_has_happened(
+    kind: tuple[str, str], own_node: RegtestNode, make_till: MakeTill, tmp_path: Path
+) -> None:
+    till = make_till(own_node, *kind)
+    bought(till, "before")
+    open_still = till.create("small", "before and after")
+    own_node.pay(open_still["address"], 15_000)
+    till.wait_payment(open_still["payment_id"], lambda p: p["received_sat"] == 15_000)
+    till.stop()
+    till.record = tmp_path / "till.record"
+    till.start()
+    bought(till, "after")
+    own_node.pay(open_still["address"], 25_000)
+    own_node.mine(3)
+    till.wait_payment(open_still["payment_id"], "forwarded")
+    own_node.reorg(4, with_mempool=True)
+    till.wait_level()
+    till.stop()
+    assert same(till, till.record)["compared_at_end"]
+
+    # It goes on after a stop; what happened without it cannot be played, and is refused.
+    till.start()
+    bought(till, "later")
+    till.stop()
+    assert same(till, till.record)["runs"] == 2
+    record, till.record = till.record, None
+    till.start()
+    bought(till, "unseen")
+    till.stop()
+    main("serve", "--config", str(till.config), "--record", str(record)).refused(
+        "--record", "has run without it; name another file"
+    )
+
+
+def test_nothing_secret_is_in_it(own_node: RegtestNode, make_till: MakeTill, tmp_path: Path) -> None:
+    record = tmp_path / "till.record"
+    till = make_till(own_node, "sqlite", "forwarding", record=record)
+    key, token = till.key, till.user_token("somebody")
+    till.ask("GET", "users/somebody/credits", key=token).expect(200)
+    bought(till, "somebody")
+    till.stop()
+    seed = json.loads((till.folder / "seed.json").read_text("utf-8"))
+    secrets = [
+        key,
+        token,
+        till.user_token_secret,
+        till.settings["wallet"]["seed_passphrase"],
+        till.database_url,
+        own_node.cookie_file.read_text("utf-8").strip(),
+        own_node.cookie_file.read_text("utf-8").strip().partition(":")[2],
+        *(text for text in texts_in(seed) if len(text) > 20),
+    ]
+    reading = Reading(record)
+    everything = record.read_text("utf-8") + json.dumps([reading.whole(said) for _, said in reading], default=str)
+    reading.close()
+    assert "somebody" in everything
+    for secret in secrets:
+        assert secret
+        assert secret not in everything
+
+
+def texts_in(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [text for inner in value.values() for text in texts_in(inner)]
+    return [value] if isinstance(value, str) else []
+
+
+def test_where_a_record_cannot_be(own_node: RegtestNode, make_till: MakeTill, tmp_path: Path) -> None:
+    till = make_till(own_node, start=False)
+    (tmp_path / "rubbish").write_text("hello\n")
+    for name, words in (("rubbish", "is no record of nodetill"), ("none/till.record", "cannot be written")):
+        main("serve", "--config", str(till.config), "--record", str(tmp_path / name)).refused(words)
+    assert (tmp_path / "rubbish").read_text() == "hello\n"

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
-from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias
 
 from node_watcher.record.answers import error_of
 from node_watcher.record.reading import Line, Reading
+from node_watcher.record.turn import TURN, Turn, ended, places, plain, result, short
 from storage import recorded
 from storage.database import Database
 
 _WITHIN: Final = ("signed", "refused")
-_SHOWN = 200
 
 
 State: TypeAlias = dict[str, str]
@@ -28,21 +25,6 @@ State: TypeAlias = dict[str, str]
 
 class Parted(Exception):
     """What happens is not what the record says. The message names the line."""
-
-
-@dataclass(slots=True)
-class Turn:
-    """One activity that is played."""
-
-    name: str
-    task: asyncio.Task[Any] | None = None
-    asked: list[Any] | None = None
-    answer: asyncio.Future[list[Any]] | None = None
-    parked: asyncio.Event = field(default_factory=asyncio.Event)
-    writes: int = 0
-
-
-TURN: ContextVar[Turn] = ContextVar("turn")
 
 
 class Till(Protocol):
@@ -88,7 +70,7 @@ class Player:
         return self._at
 
     async def play(self) -> None:
-        """Raises `Parted`, or what the service would have died of."""
+        """To the end of the record. Raises `Parted`, or `BadRecord` where a line cannot be read."""
         try:
             while (line := self._reading.take()) is not None:
                 self._line = line
@@ -118,12 +100,13 @@ class Player:
                     raise self.parted(differs)
             case {"cut": name}:
                 await self._compare(said["state"], f"where {name} was cut off")
-                self._turns.pop(name, None)
+                await self._turn(name).kill()
+                del self._turns[name]
             case {"stopped": _}:
                 self.kept = True
                 await self._compare(said["state"], "at the end of the run")
             case _:
-                raise self.parted(f"the record says {_short(said)}, which was not asked for")
+                raise self.parted(f"the record says {short(said)}, which was not asked for")
 
     # ------------------------------------------------------------------ runs
 
@@ -136,10 +119,7 @@ class Player:
 
     async def _kill(self) -> None:
         for turn in self._turns.values():
-            if turn.task is not None:
-                turn.task.cancel()
-                with suppress(asyncio.CancelledError, Exception):
-                    await turn.task
+            await turn.kill()
         self._turns.clear()
 
     async def _compare(self, state: State, where: str) -> None:
@@ -186,7 +166,7 @@ class Player:
     async def ask(self, asked: Sequence[Sequence[object]]) -> list[Any]:
         """Called by the parts: wait for the line with the answers."""
         turn = TURN.get()
-        turn.asked = [_plain(question) for question in asked]
+        turn.asked = [plain(question) for question in asked]
         turn.answer = asyncio.get_running_loop().create_future()
         turn.parked.set()
         return await turn.answer
@@ -195,12 +175,12 @@ class Player:
         asked = self._reading.whole(said["asked"])
         if turn.asked is None or turn.answer is None:
             cause = turn.task.exception() if turn.task is not None and turn.task.done() else None
-            sentence = f"{turn.name} asked {_short(asked)} in the record, now it is done: {_ended(turn)}"
+            sentence = f"{turn.name} asked {short(asked)} in the record, now it is done: {ended(turn)}"
             raise self.parted(sentence) from cause
-        order = _places(turn.asked, asked)
+        order = places(turn.asked, asked)
         if order is None:
             raise self.parted(
-                f"{turn.name} asks {_short(turn.asked)}, which the record does not have; it has {_short(asked)}"
+                f"{turn.name} asks {short(turn.asked)}, which the record does not have; it has {short(asked)}"
             )
         future, turn.asked, turn.answer = turn.answer, None, None
         if "failed" in said:
@@ -214,10 +194,10 @@ class Player:
         if turn is None or turn.task is None:
             raise self.parted(f"{said['end']} never began")
         if not turn.task.done():
-            raise self.parted(f"{turn.name} ended in the record, now it asks {_short(turn.asked)}")
-        came = _result(turn.task)
+            raise self.parted(f"{turn.name} ended in the record, now it asks {short(turn.asked)}")
+        came = result(turn.task)
         if not self._mended and came != {key: said[key] for key in said if key != "end"}:
-            raise self.parted(f"{turn.name} came to {_short(said)} in the record, now to {_short(came)}")
+            raise self.parted(f"{turn.name} came to {short(said)} in the record, now to {short(came)}")
 
     # ------------------------------------------------------------------ what the parts ask for while they go on
 
@@ -250,39 +230,3 @@ class Player:
 
     def parted(self, sentence: str) -> Parted:
         return Parted(f"{self._reading.path}, line {self._line.number}: {sentence}.")
-
-
-def _plain(value: Any) -> Any:
-    """As it comes back from JSON."""
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, dict) else value
-
-
-def _places(asked: list[Any], recorded_questions: list[Any]) -> list[int] | None:
-    """For each question, where its answer is. Another database may ask the same in another order."""
-    if asked == recorded_questions:
-        return list(range(len(asked)))
-    left = list(enumerate(recorded_questions))
-    places = []
-    for question in asked:
-        found = next((pair for pair in left if pair[1] == question), None)
-        if found is None:
-            return None
-        left.remove(found)
-        places.append(found[0])
-    return None if left else places
-
-
-def _result(task: asyncio.Task[Any]) -> dict[str, Any]:
-    error = task.exception()
-    return {"came": _plain(task.result())} if error is None else {"raised": type(error).__name__}
-
-
-def _ended(turn: Turn) -> str:
-    return _short(_result(turn.task)) if turn.task is not None and turn.task.done() else "it asks nothing"
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

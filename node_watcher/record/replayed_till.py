@@ -19,7 +19,8 @@ from node_watcher.mempool import Mempool
 from node_watcher.reason import Reason
 from node_watcher.record.answers import error_of, is_error
 from node_watcher.record.parts import outcome, reasons_of
-from node_watcher.record.player import TURN, Parted, Player
+from node_watcher.record.player import Parted, Player
+from node_watcher.record.turn import TURN
 from node_watcher.rpc import Call
 from node_watcher.signer import SignedTx, SigningFailed, SweepInput
 from node_watcher.watchlist import Watchlist
