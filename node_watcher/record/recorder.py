@@ -70,8 +70,9 @@ class Recorder:
         if (database := self._database) is not None:
             async with self._baton:
                 self._database = None
-                await self._collect(database)
-                self._writer.write({"stopped": now_ms(), "state": await database.read(recorded.fingerprint)})
+                with suppress(StorageError):  # it is away just now: the record ends as after a kill
+                    await self._collect(database)
+                    self._writer.write({"stopped": now_ms(), "state": await database.read(recorded.fingerprint)})
         self._writer.close()
 
     def clock(self) -> int:
@@ -176,7 +177,8 @@ class Recorder:
                 return await work()
             finally:
                 if self._database is not None:
-                    await self._collect(self._database)
+                    with suppress(StorageError):  # what is committed is committed; next time
+                        await self._collect(self._database)
 
     async def _collect(self, database: Database) -> None:
         """Write down what people did since the last time, through this process or another."""
@@ -201,9 +203,10 @@ class Recorder:
     async def _cut(self, doing: Doing) -> None:
         """The activity was stopped in its work: how far it came shows in the database."""
         if doing.holds and self._database is not None:
-            await Database.write(self._database, _nothing)  # what was queued before is done now
-            state = await self._database.read(recorded.fingerprint)
-            self._writer.write({"cut": doing.name, "state": state})
+            with suppress(StorageError):
+                await Database.write(self._database, _nothing)  # what was queued before is done now
+                state = await self._database.read(recorded.fingerprint)
+                self._writer.write({"cut": doing.name, "state": state})
 
 
 def _nothing(tx: Tx) -> None:
