@@ -179,7 +179,7 @@ async def _watcher(
             meter=meter,
             clock=clock,
         )
-    mempool = Mempool(rpc, database, watchlist, clock=clock, meter=meter)
+    mempool = Mempool(rpc, database, watchlist, meter=meter, clock=clock)
     self_audit = SelfAudit(
         client,
         ChainScan(client, BlockSource(client, rest), watchlist, pause=PAUSE_SECONDS),
