@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from node_watcher.rest import Rest
 from node_watcher.rpc import NodeError, NodeUnavailable, Rpc
@@ -30,6 +30,16 @@ class UnreadableBlock(NodeError):
     """The node gave a block that is cut short, damaged, or that we cannot read. It is asked again."""
 
 
+def header_bytes(answer: Any, block_hash: str) -> bytes:
+    """What `getblockheader HASH false` answered. Raises `UnreadableBlock`."""
+    try:
+        return bytes.fromhex(answer)
+    except (TypeError, ValueError) as error:
+        raise UnreadableBlock(
+            f"The node gave the header of block {block_hash} as something else than hex. {ASK_AGAIN}"
+        ) from error
+
+
 class BlockSource:
     """Fetches raw blocks and holds them against their hash."""
 
@@ -49,7 +59,7 @@ class BlockSource:
     async def _by_rpc(self, block_hash: str) -> bytes:
         try:
             return bytes.fromhex(await self._rpc.call("getblock", block_hash, 0))
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise UnreadableBlock(
                 f"The node gave block {block_hash} as something else than hex. {ASK_AGAIN}"
             ) from error

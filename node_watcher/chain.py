@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node_watcher.blocks import ASK_AGAIN, BlockSource, NotBitcoin, UnreadableBlock
+from node_watcher.blocks import ASK_AGAIN, BlockSource, NotBitcoin, UnreadableBlock, header_bytes
 from node_watcher.chain_rules import ChainRules
 from node_watcher.changes import tell
 from node_watcher.clock import Clock, now_ms
@@ -119,8 +119,8 @@ class ChainFollower:
 
     async def _proven(self, block: BlockId) -> BlockHeader:
         """The header of a block that is not read, held against the rules all the same."""
-        raw: str = await self._rpc.call("getblockheader", block.hash, False)
-        return self._check(bytes.fromhex(raw), block)
+        answer = await self._rpc.call("getblockheader", block.hash, False)
+        return self._check(header_bytes(answer, block.hash), block)
 
     def _check(self, raw: bytes, block: BlockId, parent: str | None = None) -> BlockHeader:
         try:

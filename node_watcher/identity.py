@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from node_watcher.blocks import ANOTHER_NODE, NotBitcoin
+from node_watcher.blocks import ANOTHER_NODE, NotBitcoin, header_bytes
 from node_watcher.chain_rules import ChainRules
 from node_watcher.reason import Reason
 from node_watcher.rpc import Call, Rpc, RpcError
@@ -52,7 +52,7 @@ async def prove(rpc: Rpc, rules: ChainRules, tip: BlockId, *, whole: bool = True
     tip_time = None
     if whole:
         try:
-            tip_time = check_header(bytes.fromhex(raw), tip, easiest_bits=rules.easiest_bits).time
+            tip_time = check_header(header_bytes(raw, tip.hash), tip, easiest_bits=rules.easiest_bits).time
         except BadHeader as error:
             reasons.append(another_chain(NotBitcoin(tip.hash, error)))
     return Proved(tip, tuple(reasons), tip_time, BlockId(deep, deep_hash))

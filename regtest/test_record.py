@@ -116,7 +116,7 @@ def test_kills_in_the_middle_of_its_work(
     quick = {"payments": {"check_interval_seconds": 0.2}}
     till = make_till(own_node, *kind, start=False, record=record, settings=quick)
     seed = os.environ.get("RECORD_SEED", "1")
-    customers = Customers(till, random.Random(f"record-{seed}-{kind}"))
+    customers = Customers(till, random.Random(f"record-{seed}-{kind}"), own_node.height)
     assert till.key
     for number in range(KILLS):
         kill_the_service(till, customers, at_work=number % 3 != 2)

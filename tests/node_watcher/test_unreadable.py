@@ -153,3 +153,18 @@ async def test_a_block(rig: Rig, damage: Damage, words: str) -> None:
         assert await watcher.check_now()
         await reported(rig)
         assert (await rig.status(payment), await rig.balance()) == (Status.FORWARDED, 400)
+
+
+async def test_a_header(rig: Rig) -> None:
+    """One that is no hex is the node's trouble, and ends nothing."""
+    payment = await rig.create()
+    await rig.pay(payment)
+    async with running(rig.new_watcher()) as watcher:
+        rig.rpc.after["getblockheader"] = lambda _, answer: answer[:-1] if isinstance(answer, str) else answer
+        await rig.mine(rig.depth)
+        assert not await watcher.check_now()
+        await reported(rig, "node")
+        assert await rig.balance() == 0
+        rig.rpc.after.clear()
+        assert await watcher.check_now()
+        assert await rig.balance() == 400

@@ -42,14 +42,15 @@ def due_by_the_book(known: Facts) -> list[Said]:
         lost, won = gone[:step], come[: max(0, step - len(gone))]
         counted = [o for o in known.outputs if (o.booked and o not in lost) or o in won]
         target = worth(known.terms, [o for o in counted if o.outpoint not in aside], posted)
+        target = max(target, posted) if won else min(target, posted)  # who comes takes nothing, who goes gives nothing
         kind = TransferKind.DEPOSIT if won else TransferKind.REVERSAL
         said.append((kind, (won or lost)[-1].outpoint, target - posted))
         posted = target
-    if not said:
-        booked = [o for o in known.outputs if o.booked]
-        target = worth(known.terms, [o for o in booked if o.outpoint not in aside], posted)
-        if target != posted:
-            said.append((TransferKind.ADJUSTMENT, max(o.outpoint for o in booked), target - posted))
+    booked = [o for o in known.outputs if (o.booked and o not in gone) or o in come]
+    target = worth(known.terms, [o for o in booked if o.outpoint not in aside], posted)
+    if target != posted:
+        named = said[-1][1] if said else max(o.outpoint for o in booked)
+        said.append((TransferKind.ADJUSTMENT, named, target - posted))
     return said
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import logging
 import tempfile
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -54,7 +53,6 @@ def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     loop.set_default_executor(OneThread(1))
     atexit.register(loop.close)
-    logging.getLogger("nodetill").setLevel(logging.CRITICAL)  # a simulated reorganisation is no news
     return loop
 
 
