@@ -52,7 +52,7 @@ class Recording:
                 raise BadRecord(f"--record: {path} is a record of {said['network']}; name another file.")
         reading.close()
         self._known = recorded.Newest(payment, transfer)
-        self._writer.continue_after(reading.good_bytes)
+        self._writer.continue_after(reading.good_bytes, reading.newest_text)
 
     async def begin(self, database: Database, keychain: Keychain) -> None:
         """Write the header. Call it when the till and its keychain are in the database, and nothing runs yet."""

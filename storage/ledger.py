@@ -163,10 +163,15 @@ def _balanced(tx: Tx, line: Line) -> EntryLine:
 
 
 def _seal(tx: Tx, entry: Entry) -> int:
-    """Put the transfer's row at the end of the hash chain; its number. Writers queue up, so nobody comes between."""
+    """Put the transfer's row at the end of the hash chain; its number. Writers queue up, so nobody comes between.
+
+    Numbers count 1, 2, 3… on both databases: those of a PostgreSQL sequence stay used after a transaction that
+    was cut off, and then the same history would have other numbers when it is played again.
+    """
     row = tx.one(
-        "INSERT INTO transfer (kind, payment_number, txid, vout, epoch, user_id, reference, credits,"
-        " evidence, created_at, hash) VALUES (:kind, :payment, :txid, :vout, :epoch, :user_id, :reference,"
+        "INSERT INTO transfer (id, kind, payment_number, txid, vout, epoch, user_id, reference, credits,"
+        " evidence, created_at, hash) VALUES ((SELECT coalesce(MAX(id), 0) + 1 FROM transfer),"
+        " :kind, :payment, :txid, :vout, :epoch, :user_id, :reference,"
         " :credits, :evidence, :now, :hash) RETURNING id",
         kind=entry.kind,
         payment=entry.payment_number,

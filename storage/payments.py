@@ -79,12 +79,14 @@ def create(
 
 
 def _insert(tx: Tx, new: PaymentRecord, keychain_id: int, script: bytes) -> int:
-    """Write the row of a payment that nobody has paid yet; its number."""
+    """Write the row of a payment that nobody has paid yet; its number, which no transaction that was taken back
+    has used up (see `ledger._seal`): it goes into the ledger's hashes."""
     terms = new.facts.terms
     row = tx.one(
-        "INSERT INTO payment (id, user_id, package_id, metadata, keychain_id, address_index, address,"
+        "INSERT INTO payment (number, id, user_id, package_id, metadata, keychain_id, address_index, address,"
         " script_pubkey, watch_only, amount_sat, credits, confirmations_required, tolerance_sat, late, excess,"
-        " tiers, created_at, expires_at, status, remaining_sat, sequence) VALUES (:id, :user_id, :package_id,"
+        " tiers, created_at, expires_at, status, remaining_sat, sequence)"
+        " VALUES ((SELECT coalesce(MAX(number), 0) + 1 FROM payment), :id, :user_id, :package_id,"
         " :metadata, :keychain, :index, :address, :script, :watch_only, :amount, :credits, :confirmations, :tolerance,"
         " :late, :excess, :tiers, :created_at, :expires_at, :status, :remaining, :sequence) RETURNING number",
         id=new.id,

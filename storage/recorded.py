@@ -38,10 +38,22 @@ class Newest:
     payment: int = 0
     transfer: int = 0
 
+    def after(self, acts: list[dict[str, Any]]) -> Newest:
+        """What is known with these acts, and not one that came while they were written down."""
+        return Newest(
+            max([self.payment, *(act["created"]["number"] for act in acts if "created" in act)]),
+            max([self.transfer, *(act["spent"]["transfer"] for act in acts if "spent" in act)]),
+        )
+
 
 def newest(tx: Tx) -> Newest:
     row = tx.one("SELECT (SELECT MAX(number) FROM payment) AS payment, (SELECT MAX(id) FROM transfer) AS transfer")
     return Newest(row["payment"] or 0, row["transfer"] or 0) if row else Newest()
+
+
+def acts_and_state(tx: Tx, known: Newest) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """People's acts since, and a fingerprint of what has just these: another process may write at any moment."""
+    return acts_after(tx, known), fingerprint(tx)
 
 
 def is_new(tx: Tx) -> bool:

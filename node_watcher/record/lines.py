@@ -74,8 +74,10 @@ class RecordWriter:
             raise BadRecord(f"--record: {path} cannot be written ({os.strerror(error.errno or 0)}).") from error
         self._count = os.fstat(self._file).st_size  # so that no two runs in one file give a text the same number
 
-    def continue_after(self, length: int) -> None:
-        """Begin a new run after the first `length` bytes; what is behind them is a cut line."""
+    def continue_after(self, length: int, newest_text: int) -> None:
+        """Begin a new run after the first `length` bytes; what is behind them is a cut line. No text gets a
+        number up to `newest_text`."""
+        self._count = max(self._count, newest_text)
         os.ftruncate(self._file, length)
 
     def write(self, line: Mapping[str, Any]) -> None:

@@ -102,6 +102,8 @@ class Player:
                 await self._compare(said["state"], f"where {name} was cut off")
                 await self._turn(name).kill()
                 del self._turns[name]
+            case {"signed": name} if name not in self._turns:
+                pass  # its thread came to an end after the work had been cut off
             case {"stopped": _}:
                 self.kept = True
                 await self._compare(said["state"], "at the end of the run")
@@ -215,14 +217,24 @@ class Player:
         line = self._reading.peek()
         return self.within("refused") if line is not None and line.said.get("write") == number else None
 
+    @property
+    def ends_in_this_work(self) -> bool:
+        """Whether the process was stopped before the activity that goes on asked its next question."""
+        return self._until is not None
+
     async def is_stopped(self) -> bool:
         """Whether the process was stopped when it had come as far as it is now."""
-        if self._until is None:
+        if self._until is None or self._said_more():
             return False
         found = await self._till.database.read(recorded.fingerprint)
         if self._mended:
             return all(found[name] == self._until.get(name) for name in recorded.CHAIN_FACTS)
         return found == self._until
+
+    def _said_more(self) -> bool:
+        """Whether the record still has something that was done in this work: then it came further."""
+        line, name = self._reading.peek(), TURN.get().name
+        return line is not None and any(line.said.get(word) == name for word in _WITHIN)
 
     def whole(self, said: Any) -> Any:
         """See `Reading.whole`."""

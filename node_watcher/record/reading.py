@@ -50,6 +50,11 @@ class Reading:
             self.close()
             raise
 
+    @property
+    def newest_text(self) -> int:
+        """The highest number of a text so far."""
+        return max(self._where, default=0)
+
     def close(self) -> None:
         self._lines.close()
         self._aside.close()

@@ -59,10 +59,8 @@ class Recorder:
     async def begin(self, database: Database, header: dict[str, Any], known: recorded.Newest) -> None:
         """The first line of a run. `known`: up to where the record has the acts of the runs before it."""
         self._known = known
-        await self._collect(database)
-        state = await database.read(recorded.fingerprint)
+        state = await self._collect_to(database)
         self._writer.write({"run": FORMAT, "at": now_ms(), **header, "state": state})
-        self._known = await database.read(recorded.newest)
         self._database = database
 
     async def end(self) -> None:
@@ -71,8 +69,7 @@ class Recorder:
             async with self._baton:
                 self._database = None
                 with suppress(StorageError):  # it is away just now: the record ends as after a kill
-                    await self._collect(database)
-                    self._writer.write({"stopped": now_ms(), "state": await database.read(recorded.fingerprint)})
+                    self._writer.write({"stopped": now_ms(), "state": await self._collect_to(database)})
         self._writer.close()
 
     def clock(self) -> int:
@@ -182,11 +179,18 @@ class Recorder:
 
     async def _collect(self, database: Database) -> None:
         """Write down what people did since the last time, through this process or another."""
-        acts = await database.read(recorded.acts_after, self._known)
+        self._write_down(await database.read(recorded.acts_after, self._known))
+
+    async def _collect_to(self, database: Database) -> dict[str, str]:
+        """The same, with a fingerprint of the state to which these acts belong."""
+        acts, state = await database.read(recorded.acts_and_state, self._known)
+        self._write_down(acts)
+        return state
+
+    def _write_down(self, acts: list[dict[str, Any]]) -> None:
         for act in acts:
             self._writer.write(act)
-        if acts:
-            self._known = await database.read(recorded.newest)
+        self._known = self._known.after(acts)
 
     async def _take(self, doing: Doing) -> None:
         await self._baton.acquire()

@@ -20,7 +20,7 @@ from node_watcher.reason import Reason
 from node_watcher.record.answers import error_of, is_error
 from node_watcher.record.parts import outcome, reasons_of
 from node_watcher.record.player import Parted, Player
-from node_watcher.record.turn import TURN
+from node_watcher.record.turn import TURN, Stopped
 from node_watcher.rpc import Call
 from node_watcher.signer import SignedTx, SigningFailed, SweepInput
 from node_watcher.watchlist import Watchlist
@@ -68,6 +68,8 @@ class ReplayedSigner:
         self, inputs: Sequence[SweepInput], destination_script: bytes, fee_sat: int, locktime: int
     ) -> SignedTx:
         said = self._player.within("signed")
+        if said is None and self._player.ends_in_this_work:
+            raise Stopped  # before what was signed stood in the record, or was stored
         if said is None:
             raise self._player.parted(
                 f"{TURN.get().name} signs a sweep of {inputs[0].outpoint.txid}, which the record does not have"

@@ -11,6 +11,10 @@ from typing import Any, Final
 _SHOWN: Final = 200
 
 
+class Stopped(BaseException):
+    """The process was stopped just here; no part may take it for an error of its own."""
+
+
 @dataclass(slots=True)
 class Turn:
     """One activity that is played."""
@@ -27,7 +31,7 @@ class Turn:
         """End it where it is, as `kill -9` does."""
         if self.task is not None:
             self.task.cancel()
-            with suppress(asyncio.CancelledError, Exception):
+            with suppress(asyncio.CancelledError, Exception, Stopped):
                 await self.task
 
 

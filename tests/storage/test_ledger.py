@@ -12,7 +12,8 @@ from payments.model import LatePolicy, OutPoint, Status
 from storage import ledger
 from storage.credits import balance_of, entries_of
 from storage.errors import AlreadyThere, StorageError
-from storage.records import tip_height
+from storage.payments import NewPayment, create
+from storage.records import payment_by_number, tip_height
 from storage.spends import spend_credits
 from storage.tx import Tx
 from tests.storage.small_shop import FULL, MINUTE, SmallShop, paying
@@ -170,3 +171,25 @@ async def test_a_reversal_after_the_credits_were_spent_goes_below_zero(shop: Sma
         ("spend", -300, 100),
         ("payment", 400, 400),
     ]
+
+
+async def test_what_was_taken_back_uses_up_no_number(shop: SmallShop) -> None:
+    """A PostgreSQL sequence would leave a gap, and a replay of the same history has none."""
+    first = await credited(shop)
+
+    def fail(tx: Tx) -> None:
+        spend_credits(tx, "u1", 1, "lost", 5)
+        create_like(tx, first)
+        raise RuntimeError("the process is killed here")
+
+    def create_like(tx: Tx, number: int) -> None:
+        wanted = NewPayment("u2", "small", "{}", payment_by_number(tx, number).facts.terms, max_open=9)
+        create(tx, wanted, 1, lambda index: (b"%d" % index, f"address {index}"), 5)
+
+    with pytest.raises(RuntimeError, match="killed"):
+        await shop.database.write(fail)
+    await shop.database.write(spend_credits, "u1", 1, "kept", 6)
+    second = await shop.create()
+    assert second.number == first + 1
+    ids = await shop.database.read(lambda tx: [row["id"] for row in tx.all("SELECT id FROM transfer ORDER BY id")])
+    assert ids == list(range(1, len(ids) + 1))

@@ -10,12 +10,14 @@ from typing import Any
 
 import pytest
 
-from node_watcher.record.lines import RecordWriter
-from node_watcher.record.parts import RecordedDatabase
+from node_watcher.record.lines import FORMAT, RecordWriter
+from node_watcher.record.parts import RecordedDatabase, RecordedSigner
 from node_watcher.record.player import Parted, Player
 from node_watcher.record.reading import Reading
 from node_watcher.record.recorder import Recorder
-from node_watcher.record.replayed_till import ReplayedDatabase
+from node_watcher.record.replayed_till import ReplayedDatabase, ReplayedSigner
+from node_watcher.signer import SignedTx, Signer, SweepInput
+from payments.model import OutPoint
 from storage import recorded, till
 from storage.database import Database
 from storage.errors import DatabaseBusy
@@ -23,6 +25,7 @@ from storage.tx import Context, Tx
 
 Ask = Callable[[Sequence[Sequence[object]]], Awaitable[list[Any]]]
 WORDS = ["a", "b", "c", "d"]
+SIGNED = SignedTx(b"raw", "5" * 64, 110, 10)
 
 
 class Trouble:
@@ -52,6 +55,32 @@ async def work(ask: Ask, database: Database, trouble: Trouble) -> int:
     return len(words)
 
 
+class Pen:
+    """Signs, once it is let go."""
+
+    def __init__(self, *, held: bool = False) -> None:
+        self.reached, self.let_go = threading.Event(), threading.Event()
+        if not held:
+            self.let_go.set()
+
+    def sign_sweep(
+        self, inputs: Sequence[SweepInput], destination_script: bytes, fee_sat: int, locktime: int
+    ) -> SignedTx:
+        self.reached.set()
+        self.let_go.wait(10)
+        return SIGNED
+
+
+async def sign(ask: Ask, database: Database, signer: Signer) -> int:
+    """An activity: ask, write, sign, write what was signed."""
+    await ask([("what is due",)])
+    await database.write(Trouble().put, "booked")
+    coin = SweepInput(OutPoint("c" * 64, 0), 1_000, 0, b"")
+    signed = await asyncio.to_thread(signer.sign_sweep, [coin], b"", SIGNED.fee_sat, 7)
+    await database.write(Trouble().put, signed.txid)
+    return 1
+
+
 class Played:
     """The till of the player."""
 
@@ -65,6 +94,8 @@ class Played:
 
     def activity(self, do: str, given: dict[str, Any]) -> Coroutine[Any, Any, Any]:
         assert self.player is not None
+        if do == "sign":
+            return sign(self.player.ask, self.database, ReplayedSigner(self.player))
         return work(self.player.ask, self.database, Trouble())
 
     async def act(self, said: dict[str, Any]) -> str:
@@ -131,3 +162,73 @@ async def test_another_state_is_told_by_its_kind(tmp_path: Path) -> None:
     (tmp_path / "r").write_text(text[:at] + "0" * 16 + text[at + 16 :])
     with pytest.raises(Parted, match="other keychains than the service had at the end of the run"):
         await play(tmp_path / "r")
+
+
+async def record_signing(path: Path, pen: Pen, end: str) -> dict[str, str]:
+    """A sweep, written down until the process ends: killed while it signs, cut off then, or by itself."""
+    recorder = Recorder(RecordWriter(path))
+    async with RecordedDatabase(recorder, f"sqlite:///{path}.db", Context(), leader=True) as database:
+        await database.write(till.claim, "regtest", 1)
+        await recorder.begin(database, {}, recorded.Newest())
+
+        async def answer() -> list[Any]:
+            return [1]
+
+        signer = RecordedSigner(recorder, pen)
+        doing = asyncio.create_task(
+            recorder.perform("sign", {}, lambda: sign(lambda q: recorder.exchange(q, answer), database, signer), int)
+        )
+        if end == "by itself":
+            await doing
+        else:
+            await asyncio.to_thread(pen.reached.wait, 10)
+        state = await database.read(recorded.fingerprint)
+        killed = path.read_bytes()
+        if end == "cut off":
+            doing.cancel()
+            await asyncio.gather(doing, return_exceptions=True)
+        pen.let_go.set()
+        await asyncio.gather(doing, return_exceptions=True)
+        await asyncio.to_thread(lambda: None)
+        await recorder.end()
+    if end == "killed":
+        path.write_bytes(killed)
+        next_run(path, state)
+    return state
+
+
+def next_run(path: Path, state: dict[str, str]) -> None:
+    """The first line of the run after a kill, which says what the database has."""
+    writer = RecordWriter(path)
+    writer.write({"run": FORMAT, "at": 1, "state": state})
+    writer.close()
+
+
+@pytest.mark.parametrize("end", ["killed", "cut off", "by itself"])
+async def test_a_kill_may_come_while_a_sweep_is_signed(tmp_path: Path, end: str) -> None:
+    state = await record_signing(tmp_path / "r", Pen(held=end != "by itself"), end)
+    assert await play(tmp_path / "r") == state
+
+
+@pytest.mark.parametrize("word", WORDS)
+async def test_a_kill_after_a_refused_write(tmp_path: Path, word: str) -> None:
+    """What was refused changed nothing: the state alone does not say whether it was tried."""
+    await record(tmp_path / "r", Trouble(refused=word))
+    lines = (tmp_path / "r").read_text().splitlines(keepends=True)
+    after = next(number for number, line in enumerate(lines) if '"refused"' in line) + 1
+    (tmp_path / "r").write_text("".join(lines[:after]))
+    async with Database(f"sqlite:///{tmp_path}/so_far.db", Context()) as database:
+        await database.write(till.claim, "regtest", 1)
+        for done in WORDS[: WORDS.index(word)]:
+            await database.write(Trouble().put, done)
+        state = await database.read(recorded.fingerprint)
+    next_run(tmp_path / "r", state)
+    assert await play(tmp_path / "r") == state
+
+
+def test_an_act_of_another_process_is_not_taken_for_known() -> None:
+    known = recorded.Newest(7, 50)
+    acts: list[dict[str, Any]] = [{"created": {"number": 8}}, {"spent": {"transfer": 57}}]
+    assert known.after([]) == known
+    assert known.after(acts[:1]) == recorded.Newest(8, 50)
+    assert known.after(acts) == recorded.Newest(8, 57)
