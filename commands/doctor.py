@@ -50,6 +50,6 @@ def _show(found: list[Finding]) -> None:
         Console(highlight=False).print(table)
     else:
         for finding in found:
-            out.print(f"{_MARK[finding.colour]:<5}{finding.check:<13}{escape(finding.detail)}")
+            out.print(f"{_MARK[finding.colour]:<5}{finding.check:<15}{escape(finding.detail)}")
     reds = sum(finding.colour is Colour.RED for finding in found)
     out.print(f"{reds} to mend." if reds else "Nothing to mend.")

@@ -28,10 +28,20 @@ log = logging.getLogger("nodetill")
 _PROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
+def _database_files(database: Path | None) -> set[Path]:
+    """The files that SQLite and our lock keep."""
+    if database is None:
+        return set()
+    at = database.resolve()
+    return {at.with_name(at.name + more) for more in ("", "-wal", "-shm", "-journal", "-lock", ".lock")}
+
+
 class Recording:
     """One record, opened before anything is started. Raises `BadRecord`."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
+        if path.resolve() in _database_files(settings.database.path):
+            raise BadRecord(f"--record: {path} is a file of the database; name another one.")
         self._settings = settings
         self._writer = RecordWriter(path, secrets_in(settings))
         self._known: recorded.Newest | None = None

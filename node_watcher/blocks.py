@@ -52,6 +52,8 @@ class BlockSource:
         raw = await self._by_rest(block_hash)
         if raw is None:
             raw = await self._by_rpc(block_hash)
+        if len(raw) < HEADER_SIZE:
+            raise UnreadableBlock(f"The node gave {len(raw)} bytes for block {block_hash}. {ASK_AGAIN}")
         if display_hash(sha256d(raw[:HEADER_SIZE])) != block_hash:
             raise NotBitcoin(block_hash, "its header does not have that hash (double SHA-256 of 80 bytes)")
         return raw

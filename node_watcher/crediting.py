@@ -69,8 +69,8 @@ class Crediting:
         return [record for record in due if record.number not in tried]
 
     async def _evidence(self, due: Sequence[PaymentRecord], tip: BlockId) -> dict[int, Evidence]:
-        """By payment number, the node's `gettxout` of each output to be booked. Payments of which the
-        node speaks otherwise, or not from our tip, are left out."""
+        """By payment number, the node's `gettxout` of each output to be booked. Payments of which the node does not
+        speak from our tip are left out; of those of which it speaks otherwise nothing is shown."""
         asked = [
             (record, output)
             for record in due
@@ -79,6 +79,7 @@ class Crediting:
         ]
         answers = await self._rpc.batch([("gettxout", *output.outpoint, False) for _, output in asked])
         found: dict[int, Evidence] = {record.number: {} for record in due}
+        unshown: set[int] = set()
         for (record, output), answer in zip(asked, answers, strict=True):
             if record.number not in found:
                 continue  # another output of it could not be shown
@@ -86,12 +87,13 @@ class Crediting:
                 proof = await self._proof(record, output, answer, tip)
             except (RpcError, EvidenceMismatch) as error:
                 log.error("Error processing payment %s: %s", record.id, error)
-                proof = None
+                unshown.add(record.number)
+                continue
             if proof is None:
                 del found[record.number]
             else:
                 found[record.number][output.outpoint] = proof
-        return found
+        return {number: {} if number in unshown else proofs for number, proofs in found.items()}
 
     async def _proof(
         self, record: PaymentRecord, output: OutputFact, answer: Any, tip: BlockId

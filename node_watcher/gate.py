@@ -89,10 +89,10 @@ class Gate:
         proved = await self._prove(tip, whole=not syncing)
         if proved.reasons:
             return Verdict(proved.reasons, False, bool(syncing), tip, lag)
-        if syncing:
-            return Verdict(syncing, True, True, tip, lag)
         doubts = await self._ask_witnesses(proved)
         readable = all(doubt.code != "witness-disagrees" for doubt in doubts)
+        if syncing:
+            return Verdict((*syncing, *doubts), readable, True, tip, lag)
         return Verdict((*self._stale(proved, now), *doubts), readable, False, tip, lag)
 
     def _syncing(self, info: dict[str, Any], lag: int) -> tuple[Reason, ...]:

@@ -230,7 +230,7 @@ def test_the_node_hangs(own_node: RegtestNode, make_till: MakeTill) -> None:
     try:
         began = time.monotonic()
         created = till.create("small", "hung")
-        assert time.monotonic() - began < 2, "a request never waits for the node"
+        assert time.monotonic() - began < 5, "a request never waits for the node"
         till.wait("a reason", lambda: till.not_ready() == ["node"], timeout=45)
         assert till.payment(created["payment_id"])["status"] == "pending"
     finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from payments.events import EventType
@@ -42,7 +42,8 @@ def book(tx: Tx, number: int, evidence: Mapping[OutPoint, dict[str, Any]], now: 
     """Bring the ledger level with the facts of one payment, and its state with the ledger.
 
     `evidence` holds for each outpoint what the node answered when it was asked about it just now;
-    a deposit without evidence is left for the next pass. Runs again without effect.
+    deposits of which one is without are left for the next pass, and what is gone goes without them. Runs again
+    without effect.
     """
     row = tx.one("SELECT * FROM payment WHERE number = :number", number=number)
     if row is None or row["unsettled"]:
@@ -50,7 +51,10 @@ def book(tx: Tx, number: int, evidence: Mapping[OutPoint, dict[str, Any]], now: 
     facts, height = fresh_facts(tx, row), tip_height(tx)
     due = transfers_due(facts, row["user_id"], height)
     if any(t.kind is TransferKind.DEPOSIT and t.outpoint not in evidence for t in due):
-        return None
+        facts = replace(facts, outputs=tuple(output for output in facts.outputs if output.booked))
+        due = transfers_due(facts, row["user_id"], height)
+        if not due:
+            return None
     _post_forwards(tx, row, due, now)
     for transfer in due:
         proof = {"tip_height": height, "confirmations_required": facts.terms.confirmations_required}

@@ -103,11 +103,18 @@ def store_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], destination: str, n
 
 
 def sweeps_to_watch(tx: Tx) -> list[Sweep]:
-    """Sweeps that may still have to be broadcast (again): what is not deep enough yet, and not dead."""
+    """Sweeps that may still have to be broadcast (again): what is not deep enough yet, and not dead.
+
+    One that never left waits while a reorganisation has a coin of it; one that left is everybody's, and is kept
+    alive beside its coins.
+    """
     rows = tx.all(
         "SELECT * FROM sweep s WHERE s.state <> 'confirmed'"
         " AND NOT EXISTS (SELECT 1 FROM sweep_input i JOIN incoming_tx t ON t.txid = i.prev_txid"
-        " WHERE i.sweep_txid = s.txid AND t.in_mempool = 0 AND t.mined = 0) ORDER BY s.created_at"
+        " WHERE i.sweep_txid = s.txid AND t.in_mempool = 0 AND t.mined = 0)"
+        " AND (s.state <> 'stored' OR NOT EXISTS (SELECT 1 FROM sweep_input i"
+        " JOIN output o ON o.txid = i.prev_txid AND o.vout = i.prev_vout"
+        " WHERE i.sweep_txid = s.txid AND o.booked = 0)) ORDER BY s.created_at"
     )
     return [_sweep(row) for row in rows]
 

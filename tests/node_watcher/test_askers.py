@@ -81,7 +81,7 @@ async def test_who_asks_sees_what_the_node_knows(both: Apart) -> None:
         began = time.monotonic()
         await both.ask()
         assert await both.rig.status(payment) is Status.CONFIRMING
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
 
 
 async def test_fifty_askers_share_passes_and_readings(both: Apart) -> None:
@@ -122,7 +122,7 @@ async def test_who_asks_while_the_node_is_down_is_told_soon(both: Apart) -> None
         both.rig.rpc.after["getblockchaininfo"] = lost
         began = time.monotonic()
         assert await asyncio.gather(*(both.ask() for _ in range(5))) == [False] * 5
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         both.rig.rpc.after.clear()
         assert await both.ask()
 

@@ -159,3 +159,22 @@ async def test_deep_reorganisation_takes_back_and_gives_again(rig: Rig) -> None:
     assert await rig.balance() == 400
     assert await rig.status(payment) is Status.FORWARDED
     assert BlockId(rig.node.height, rig.node.tip) == await rig.cursor()
+
+
+async def test_what_is_gone_does_not_wait_for_what_cannot_be_shown(rig: Rig) -> None:
+    """A credited coin is replaced in another branch, and the node contradicts itself about the new one."""
+    payment = await rig.create()
+    txid = await rig.pay(payment)
+    await rig.mine(rig.depth)
+    await rig.settle()
+    assert await rig.balance() == 400
+    rig.node.disconnect_blocks(rig.depth)
+    rig.node.bump(txid, 30)
+    rig.node.mine(rig.depth + 1)
+    rig.rpc.after["gettxout"] = lambda _, answer: answer and {**answer, "confirmations": answer["confirmations"] + 1}
+    for _ in range(2):
+        await rig.settle()
+        assert (await rig.balance(), await rig.status(payment)) == (0, Status.CONFIRMING)
+    rig.rpc.after.clear()
+    await rig.settle()
+    assert (await rig.balance(), await rig.status(payment)) == (400, Status.FORWARDED)

@@ -154,6 +154,30 @@ async def test_reorganised_deposit_keeps_its_one_sweep(rig: Rig, owner: str) -> 
     assert len(await sweeps_in(rig)) == 1
 
 
+async def test_a_sweep_that_never_left_waits_while_its_coin_is_undone(rig: Rig, owner: str) -> None:
+    """The node refused it once; then a reorganisation takes the coin back into the mempool."""
+    payment = await confirmed(rig)
+    forwarder = rig.new_forwarder(owner)
+
+    def refuse() -> None:
+        raise RpcError("sendrawtransaction", -26, "mempool min fee not met")
+
+    rig.rpc.before["sendrawtransaction"] = refuse
+    assert await forwarder.forward_due(await rig.tip()) == 0
+    rig.node.reorg(1)
+    await rig.settle()
+    assert await rig.status(payment) is Status.FAILED
+    asked = rig.rpc.asked["sendrawtransaction"]
+    assert await forwarder.forward_due(await rig.tip()) == 0
+    assert rig.rpc.asked["sendrawtransaction"] == asked
+    assert (await rig.payment(payment)).forwarding_txid is None
+    await rig.mine(1)
+    await rig.settle()
+    assert await forwarder.forward_due(await rig.tip()) == 1
+    assert await rig.status(payment) is Status.FORWARDED
+    assert len(await sweeps_in(rig)) == 1
+
+
 async def test_coins_that_are_held_do_not_stand_in_the_way(
     rig: Rig, owner: str, caplog: pytest.LogCaptureFixture
 ) -> None:

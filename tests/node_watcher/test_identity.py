@@ -379,6 +379,29 @@ async def test_a_witness_that_disagrees_and_then_agrees(
         await credited_once(rig, watcher, payment)
 
 
+async def test_a_witness_is_heard_while_the_node_lags(
+    two_nodes: tuple[RegtestNode, RegtestNode], make_rig: Callable[..., Rig]
+) -> None:
+    """A chain that the witness rejects is not walked onto because some of its blocks are still missing."""
+    ours, other = two_nodes
+    rig = await make_rig(ours).open()
+    async with witness(other) as seen, running(rig.new_watcher(witness_nodes=[seen])) as watcher:
+        payment = await rig.create()
+        await rig.pay(payment)
+        await rig.mine(1)
+        other.wait_for_tip(ours.tip)
+        assert await watcher.check_now()
+        ours.disconnect()
+        other.mine_empty(3)
+        before = await rig.cursor()
+        rig.rpc.after["getblockchaininfo"] = lambda _, info: {**info, "headers": info["blocks"] + 3}
+        ours.rpc("invalidateblock", ours.tip)
+        ours.mine_empty(5)
+        assert not await watcher.check_now()
+        assert await codes(rig) == ["syncing", "witness-disagrees"]
+        assert (await rig.cursor(), await rig.status(payment)) == (before, Status.CONFIRMING)
+
+
 async def test_a_witness_that_is_away_or_behind(
     two_nodes: tuple[RegtestNode, RegtestNode], make_rig: Callable[..., Rig]
 ) -> None:

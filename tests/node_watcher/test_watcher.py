@@ -109,7 +109,7 @@ async def test_a_look_that_failed_is_no_look(rig: Rig) -> None:
             rig.rpc.after[method] = lost
             began = time.monotonic()
             assert await asyncio.gather(*(watcher.check_now() for _ in range(5))) == [False] * 5, method
-            assert time.monotonic() - began < 1, method
+            assert time.monotonic() - began < 5, method
             assert watcher._reasons, "/readyz says how it is"
             rig.rpc.after.clear()
         assert await watcher.check_now()
@@ -371,7 +371,7 @@ async def test_stopped_at_once_while_the_node_hangs(
         watcher.ask_sooner()
         await wait_for_async(lambda: watcher._pass_since is not None)
         began = time.monotonic()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 5
     node.resume()
 
 
