@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from regtest.node import PAYER, RegtestNode, to_btc, to_sat
 
+_DUST = 1_000
+
 
 def double_spend(node: RegtestNode, txid: str, *, fee_sat: int = 20_000) -> str:
     """Raw, signed, not sent: spends the inputs of a payer's transaction back to the payer."""
@@ -20,6 +22,11 @@ def instead(node: RegtestNode, txid: str, amounts: Mapping[str, int], *, fee_sat
     # The wallet writes a fee as a negative amount.
     total = sum(to_sat(out["value"]) for out in decoded["vout"]) - to_sat(original["fee"])
     inputs = [{"txid": coin["txid"], "vout": coin["vout"], "sequence": 0xFFFFFFFD} for coin in decoded["vin"]]
+    if total < sum(amounts.values()) + fee_sat + _DUST:  # the wallet had paid with some small change
+        unspent = node.rpc("listunspent", 1, wallet=PAYER)
+        more = max(unspent, key=lambda coin: coin["amount"])
+        inputs.append({"txid": more["txid"], "vout": more["vout"], "sequence": 0xFFFFFFFD})
+        total += to_sat(more["amount"])
     outputs = [{address: to_btc(sat)} for address, sat in amounts.items()]
     outputs.append({node.new_address(): to_btc(total - sum(amounts.values()) - fee_sat)})
     return signed(node, node.rpc("createrawtransaction", inputs, outputs))
