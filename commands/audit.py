@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from contextlib import AsyncExitStack
 from typing import Annotated, Any
 
@@ -22,6 +20,7 @@ from commands.console import (
     with_database,
 )
 from commands.node_client import rest_client, rpc_client
+from commands.progress import Progress
 from config.settings import Settings
 from node_watcher.audit import Audit, Auditor
 from node_watcher.blocks import BlockSource
@@ -29,8 +28,6 @@ from node_watcher.chain_scan import ChainScan
 from node_watcher.rpc import NodeError
 from node_watcher.watchlist import Watchlist
 from storage.database import Database
-
-_QUIET_SECONDS, _EVERY_SECONDS = 1.0, 0.5
 
 
 def audit(
@@ -42,7 +39,7 @@ def audit(
 ) -> None:
     """Compare the node's chain with the ledger, read-only, beside a running service or without one."""
     settings = settings_from(config)
-    progress = _Progress()
+    progress = Progress()
     try:
         done = _audit(settings, full, progress)
     except NodeError as error:
@@ -57,7 +54,7 @@ def audit(
 
 
 @with_database
-async def _audit(settings: Settings, full: bool, progress: _Progress) -> Audit:
+async def _audit(settings: Settings, full: bool, progress: Progress) -> Audit:
     async with AsyncExitStack() as stack:
         url = settings.database.url.get_secret_value()
         database = await stack.enter_async_context(Database(url, read_only=True))
@@ -76,34 +73,6 @@ async def _audit(settings: Settings, full: bool, progress: _Progress) -> Audit:
             say=progress.say,
         )
         return await auditor.run(full=full)
-
-
-class _Progress:
-    """One line on standard error that moves, once it takes more than a second; a new line each where there is
-    no terminal."""
-
-    def __init__(self) -> None:
-        self._told_at = time.monotonic() + _QUIET_SECONDS - _EVERY_SECONDS
-        self._terminal = sys.stderr.isatty()
-        self._open = False
-
-    def step(self, what: str, done: int, of: int) -> None:
-        if time.monotonic() >= self._told_at + _EVERY_SECONDS:
-            self._tell(f"Reading {what}: {done} of {of}")
-
-    def say(self, sentence: str) -> None:
-        self._tell(f"{sentence} …")
-
-    def _tell(self, text: str) -> None:
-        self._told_at = time.monotonic() + (0.0 if self._terminal else 4 * _EVERY_SECONDS)
-        self._open = self._terminal
-        print(
-            f"\r\033[K{text}" if self._terminal else text, end="" if self._open else "\n", file=sys.stderr, flush=True
-        )
-
-    def end(self) -> None:
-        if self._open:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _view(done: Audit) -> dict[str, Any]:

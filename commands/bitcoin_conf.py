@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from commands.preflight import FORWARDING_METHODS, HWM_WANTED, RPC_METHODS
+from commands.permissions import FORWARDING_METHODS, RPC_METHODS
+from commands.preflight import HWM_WANTED
 
 
 def bitcoin_conf(zmq_rawtx: str, zmq_hashblock: str, rpc_user: str | None, *, forwarding: bool) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from commands.finding import Finding, green, red, yellow
 from commands.node_client import chain_rules, hints_for, rpc_client, witness_nodes
-from commands.preflight import FORWARDING_METHODS, HWM_WANTED, RPC_METHODS, WRONG_ARGUMENTS
+from commands.permissions import forbidden_methods, how_to_allow
+from commands.preflight import HWM_WANTED
 from config.settings import Settings
 from node_watcher.clock import now_ms
 from node_watcher.derivation import DerivationDiffers, check_derivation
@@ -30,9 +31,8 @@ async def look_at_node(settings: Settings, descriptor: RangedDescriptor) -> list
         first = await _answers(rpc, settings)
         found = [first]
         if first.colour == "green":
-            forbidden = await _forbidden(rpc, forwarding=settings.wallet.descriptor is None)
-            found += [_permissions(forbidden, settings)]
-            if not forbidden:
+            found.append(await _permissions(rpc, settings))
+            if found[-1].colour == "green":
                 found += [
                     await _chain(rpc, settings, stack),
                     *await _zmq(rpc, settings),
@@ -59,27 +59,13 @@ async def _answers(rpc: Rpc, settings: Settings) -> Finding:
     return green("node", f"{settings.node.rpc_url} answers, on {chain}, at height {blocks}.")
 
 
-async def _forbidden(rpc: Rpc, *, forwarding: bool) -> list[str]:
-    """Methods that this RPC user may not call. Asked as `preflight` does: none of it changes anything."""
-    forbidden = []
-    for method in RPC_METHODS + (FORWARDING_METHODS if forwarding else ()):
-        try:
-            await rpc.call(method, *WRONG_ARGUMENTS.get(method, ()))
-        except NodeForbids:
-            forbidden.append(method)
-        except NodeError:
-            continue
-    return forbidden
-
-
-def _permissions(forbidden: list[str], settings: Settings) -> Finding:
+async def _permissions(rpc: Rpc, settings: Settings) -> Finding:
+    try:
+        forbidden = await forbidden_methods(rpc, settings)
+    except NodeError as error:
+        return red("permissions", str(error))
     if forbidden:
-        user = settings.node.rpc_user or "<user>"
-        return red(
-            "permissions",
-            f"The RPC user may not call {', '.join(forbidden)}: add them to rpcwhitelist={user}:… in bitcoin.conf, set "
-            "rpcwhitelistdefault=0 there, and restart the node.",
-        )
+        return red("permissions", how_to_allow(forbidden, settings))
     return green("permissions", "The RPC user may call everything that is needed.")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from commands.console import refuse
 from commands.node_client import chain_rules, rpc_client
+from commands.permissions import forbidden_methods, how_to_allow
 from config.settings import Settings
 from node_watcher.clock import now_ms
 from node_watcher.gate import Gate, wrong_network
@@ -17,37 +18,6 @@ from payments.keys import SlowBackend, assert_fast_backend
 
 log = logging.getLogger("nodetill")
 
-RPC_METHODS = (
-    "getblockchaininfo",
-    "getbestblockhash",
-    "getblockhash",
-    "getblockheader",
-    "getblock",
-    "getchaintips",
-    "getrawmempool",
-    "getmempoolentry",
-    "getmempoolinfo",
-    "getrawtransaction",
-    "gettxout",
-    "gettxspendingprevout",
-    "getnetworkinfo",
-    "getzmqnotifications",
-    "deriveaddresses",
-    "listwallets",
-    "loadwallet",
-    "createwallet",
-    "importdescriptors",
-    "listdescriptors",
-    "listsinceblock",
-    "gettransaction",
-)
-"""Everything the watcher asks: the `rpcwhitelist` of its user."""
-
-FORWARDING_METHODS = ("estimatesmartfee", "sendrawtransaction")
-"""What forwarding mode asks beside that."""
-
-WRONG_ARGUMENTS: dict[str, tuple[object, ...]] = {"getrawmempool": ("x",), "listsinceblock": ("x",)}
-"""Where a call without arguments would be work, one that the method refuses."""
 HWM_WANTED = 10_000
 _PATIENCE_SECONDS = 5.0
 
@@ -80,7 +50,8 @@ async def _check(rpc: Rpc, settings: Settings) -> None:
     info = await _blockchain_info(rpc)
     if info["chain"] != settings.node.network:
         refuse(wrong_network(settings.node.network, str(info["chain"])).detail)
-    await _check_permissions(rpc, forwarding=settings.wallet.descriptor is None)
+    if forbidden := await forbidden_methods(rpc, settings):
+        refuse(how_to_allow(forbidden, settings))
     verdict = await Gate(rpc, chain_rules(settings)).examine(now_ms())
     if not verdict.readable:
         refuse(verdict.reasons[0].detail)
@@ -96,16 +67,6 @@ async def _blockchain_info(rpc: Rpc) -> dict[str, Any]:
     if not isinstance(info, dict) or not isinstance(info.get("chain"), str):
         refuse("node.rpc_url: what answers there is not bitcoind (no chain in its answer); correct node.rpc_url.")
     return info
-
-
-async def _check_permissions(rpc: Rpc, *, forwarding: bool) -> None:
-    """Call every method once, so that a missing name in `rpcwhitelist` shows now and not at the first
-    payment. Without arguments they only look, or complain about that; none of them changes anything."""
-    for method in RPC_METHODS + (FORWARDING_METHODS if forwarding else ()):
-        try:
-            await rpc.call(method, *WRONG_ARGUMENTS.get(method, ()))
-        except RpcError:
-            continue  # it was let through to the method, which misses its arguments
 
 
 async def _check_zmq(rpc: Rpc, settings: Settings) -> None:

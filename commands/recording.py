@@ -33,7 +33,7 @@ def _database_files(database: Path | None) -> set[Path]:
     if database is None:
         return set()
     at = database.resolve()
-    return {at.with_name(at.name + more) for more in ("", "-wal", "-shm", "-journal", "-lock", ".lock")}
+    return {at.with_name(at.name + more) for more in ("", "-wal", "-shm", "-journal", ".lock")}
 
 
 class Recording:

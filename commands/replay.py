@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +16,7 @@ from rich.table import Column, Table
 
 from commands.console import JsonOption, print_json, refuse, with_database
 from commands.log_output import set_up
+from commands.progress import Progress
 from node_watcher.record.lines import BadRecord
 from node_watcher.record.player import Parted, Player
 from node_watcher.record.reading import Reading
@@ -25,7 +26,6 @@ from storage.recorded import is_new, ledger_shown
 from storage.tx import Context
 
 _WIDE = 160
-_QUIET_SECONDS, _EVERY_SECONDS = 1.0, 0.5
 
 
 def replay(
@@ -66,12 +66,14 @@ def replay(
 async def _replay(file: Path, url: str, mended: bool) -> tuple[dict[str, Any], Parted | None]:
     """The ledger as far as it came, and where the replay parted from the record."""
     reading, parted = Reading(file), None
-    progress = _Progress(reading.size)
+    progress = Progress()
     try:
         async with ReplayedDatabase(url, Context()) as database:
             if not await database.read(is_new):
                 refuse(f"--database: {url} is not empty; name a file that does not exist yet.")
-            player = Player(reading, ReplayedTill(database), progress.step, mended=mended)
+            player = Player(
+                reading, ReplayedTill(database), partial(progress.step, "the record", of=reading.size), mended=mended
+            )
             try:
                 await player.play()
             except Parted as error:
@@ -88,23 +90,6 @@ async def _replay(file: Path, url: str, mended: bool) -> tuple[dict[str, Any], P
     finally:
         reading.close()
         progress.end()
-
-
-class _Progress:
-    """One line on standard error, on a terminal, once it takes more than a second."""
-
-    def __init__(self, size: int) -> None:
-        self._size, self._next = max(1, size), time.monotonic() + _QUIET_SECONDS
-        self._open = False
-
-    def step(self, done: int) -> None:
-        if time.monotonic() >= self._next and sys.stderr.isatty():
-            self._next, self._open = time.monotonic() + _EVERY_SECONDS, True
-            print(f"\r\033[KReplaying: {100 * done // self._size} %", end="", file=sys.stderr, flush=True)
-
-    def end(self) -> None:
-        if self._open:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)
 
 
 def _table(*columns: str) -> Table:

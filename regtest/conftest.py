@@ -11,6 +11,7 @@ import pytest
 
 from regtest.bitcoind_source import BitcoindPrograms
 from regtest.node import MATURITY, RegtestNode
+from regtest.node_rpc import rpcauth
 from regtest.postgres import PostgresServer
 from regtest.service import RunningService
 
@@ -84,3 +85,16 @@ def own_node(bitcoind_binary: BitcoindPrograms) -> Iterator[RegtestNode]:
     """A funded node for one module: stop it, kill it, undo its blocks."""
     with SteadyNode(bitcoind_binary, extra_args=["-mempoolexpiry=1"]) as own:
         yield own.fund()
+
+
+@pytest.fixture(scope="module")
+def strict_node(bitcoind_binary: BitcoindPrograms) -> Iterator[RegtestNode]:
+    """A node with a user `narrow` who may not call everything, and no ZMQ."""
+    arguments = [rpcauth("narrow", "narrow"), "-rpcwhitelist=narrow:getblockchaininfo,getblock"]
+    with RegtestNode(bitcoind_binary, zmq=False, extra_args=[*arguments, "-rpcwhitelistdefault=0"]) as node:
+        yield node
+
+
+def narrow(till: RunningService) -> None:
+    """Let the service log in to `strict_node` as its user `narrow`."""
+    till.settings["node"] |= {"rpc_cookie_file": None, "rpc_user": "narrow", "rpc_password": "narrow"}

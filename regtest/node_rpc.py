@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
+import hmac
 import http.client
 import json
 import subprocess
@@ -102,3 +104,9 @@ def _plain(value: object) -> str:
     if isinstance(value, bytes):
         return value.hex()
     raise TypeError(f"{type(value).__name__} cannot be sent to bitcoind")
+
+
+def rpcauth(user: str, password: str) -> str:
+    """The argument that lets `user` in, as Bitcoin Core's share/rpcauth/rpcauth.py makes it."""
+    digest = hmac.new(b"salt", password.encode(), hashlib.sha256).hexdigest()
+    return f"-rpcauth={user}:salt${digest}"

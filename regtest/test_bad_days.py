@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from regtest.bitcoind_source import BitcoindPrograms
-from regtest.conftest import MakeTill
+from regtest.conftest import MakeTill, narrow
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 from regtest.owner import Owner
@@ -23,24 +20,6 @@ MAIN_ADDRESS = "bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4"  # BIP 173's example
 TESTNET_XPRV = (
     "tprv8ZgxMBicQKsPd9TeAdPADNnSyH9SSUUbTVeFszDE23Ki6TBB5nCefAdHkK8Fm3qMQR6sHwA56zqRmKmxnHk37JkiFzvncDqoKmPWubu7hDF"
 )
-
-
-@pytest.fixture(scope="module")
-def strict_node(bitcoind_binary: BitcoindPrograms) -> Iterator[RegtestNode]:
-    """A node with a user `narrow` who may not call everything, and no ZMQ."""
-    arguments = [
-        f"-rpcauth=narrow:{_rpcauth('narrow')}",
-        "-rpcwhitelist=narrow:getblockchaininfo,getblock",
-        "-rpcwhitelistdefault=0",
-    ]
-    with RegtestNode(bitcoind_binary, zmq=False, extra_args=arguments) as node:
-        yield node
-
-
-def _rpcauth(password: str) -> str:
-    """What Bitcoin Core's share/rpcauth/rpcauth.py prints."""
-    salt = "0123456789abcdef"
-    return f"{salt}${hmac.new(salt.encode(), password.encode(), hashlib.sha256).hexdigest()}"
 
 
 @pytest.fixture(scope="module")
@@ -58,10 +37,6 @@ def setting(section: str, **values: Any) -> Change:
         till.settings.setdefault(section, {}).update(values)
 
     return change
-
-
-def narrow(till: RunningService) -> None:
-    till.settings["node"] |= {"rpc_cookie_file": None, "rpc_user": "narrow", "rpc_password": "narrow"}
 
 
 def wrong_password(till: RunningService) -> None:

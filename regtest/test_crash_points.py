@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from commands.preflight import FORWARDING_METHODS, RPC_METHODS
+from commands.permissions import FORWARDING_METHODS, RPC_METHODS
 from regtest.agreement import agree, swept
 from regtest.bitcoind_source import BitcoindPrograms
 from regtest.command_line import ROOT

@@ -7,13 +7,10 @@ import json
 import pytest
 
 from regtest.command_line import Ended, main
-from regtest.conftest import COMBINATIONS, MakeTill
+from regtest.conftest import COMBINATIONS, MakeTill, narrow
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 from regtest.service import RunningService
-from regtest.test_bad_days import narrow, strict_node
-
-__all__ = ["strict_node"]  # the fixture
 
 CHECKS = ["node", "permissions", "chain", "zmq rawtx", "zmq hashblock", "wallet", "clock", "descriptor", "database"]
 

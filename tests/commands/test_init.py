@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.preflight import FORWARDING_METHODS, RPC_METHODS
+from commands.permissions import FORWARDING_METHODS, RPC_METHODS
 from config.load import load
 from tests.commands.conftest import DESCRIPTOR, Run
 

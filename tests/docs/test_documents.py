@@ -19,7 +19,8 @@ import main
 from api.app import BASE, make_app
 from api.problem import Kind
 from api.shop import DemoNode, Shop
-from commands.preflight import FORWARDING_METHODS, HWM_WANTED, RPC_METHODS
+from commands.permissions import FORWARDING_METHODS, RPC_METHODS
+from commands.preflight import HWM_WANTED
 from config.checkpoint import Checkpoint
 from config.environment import PLAIN_NAMES
 from config.payments import Tier

@@ -8,57 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
-from hashlib import sha256
-from typing import Any
 
 import pytest
 
-from node_watcher.blocks import NotBitcoin
 from node_watcher.chain_rules import ChainRules, rules_of
 from node_watcher.clock import now_ms
 from node_watcher.credentials import Credentials
 from node_watcher.gate import Gate
-from node_watcher.rpc import NodeError, RpcError
-from node_watcher.rpc_http import HttpRpc
-from node_watcher.watcher import Watcher
-from node_watcher.witness_node import WitnessNode
+from node_watcher.rpc import NodeError
 from payments.model import BlockId, Status
-from payments.record import PaymentRecord
 from regtest.node import RegtestNode
 from storage import till
-from tests.node_watcher.rig import MeddlingRpc, Rig
+from tests.node_watcher.crediting_checks import credited_once, paid, untouched
+from tests.node_watcher.rig import Rig
 from tests.node_watcher.test_watcher import codes, running
 
 HOUR = 3_600_000
-
-
-async def paid(rig: Rig) -> PaymentRecord:
-    """A payment that is deep enough, in blocks that the watcher has not seen."""
-    payment = await rig.create()
-    await rig.pay(payment)
-    await rig.mine(rig.depth)
-    return payment
-
-
-async def untouched(rig: Rig, watcher: Watcher, payment: PaymentRecord, code: str) -> None:
-    """A look says `code`, and records and credits nothing."""
-    before = await rig.cursor()
-    await watcher.check_now()
-    assert await codes(rig) == [code]
-    assert await rig.cursor() == before
-    assert await rig.status(payment) is Status.PENDING
-    assert await rig.balance() == 0
-
-
-async def credited_once(rig: Rig, watcher: Watcher, payment: PaymentRecord) -> None:
-    for _ in range(2):
-        await watcher.check_now()
-        assert await codes(rig) == []
-        assert await rig.balance() == 400
-    assert (await rig.events(payment)).count("confirmed") == 1
 
 
 # ------------------------------------------------------------------ what it costs
@@ -170,123 +137,6 @@ async def test_a_version_that_the_operator_takes_on_his_word(rig: Rig) -> None:
         await credited_once(rig, watcher, await paid(rig))
 
 
-# ------------------------------------------------------------------ headers
-
-
-def worked(header: bytes, *, wanted: bool = True) -> bytes:
-    """The same header with a nonce by which it has, or has not, the work that it claims (regtest: every second one)."""
-    for nonce in range(1_000):
-        made = header[:76] + nonce.to_bytes(4, "little")
-        if (int.from_bytes(sha256(sha256(made).digest()).digest(), "little") < 0x7FFFFF << 232) == wanted:
-            return made
-    raise AssertionError("no such nonce")
-
-
-def no_work(header: bytes) -> bytes:
-    return worked(header, wanted=False)
-
-
-def another_parent(header: bytes) -> bytes:
-    return worked(header[:4] + b"\xab" * 32 + header[36:])
-
-
-def negative_target(header: bytes) -> bytes:
-    return header[:72] + (0x20FFFFFF).to_bytes(4, "little") + header[76:]
-
-
-class Impostor:
-    """The node's own next block with another header, offered in its place."""
-
-    def __init__(self, rig: Rig, change: Callable[[bytes], bytes]) -> None:
-        raw = bytes.fromhex(rig.node.rpc("getblock", rig.node.tip, 0))
-        self.raw = change(raw[:80]) + raw[80:]
-        self.hash = sha256(sha256(self.raw[:80]).digest()).digest()[::-1].hex()
-        self.real = rig.node.tip
-        rig.rpc.after["getblockheader"] = self.header
-        rig.rpc.after["getblock"] = lambda params, answer: self.raw.hex() if params[0] == self.hash else answer
-
-    def header(self, params: Sequence[object], answer: Any) -> Any:
-        if isinstance(answer, dict) and answer.get("nextblockhash") == self.real:
-            return {**answer, "nextblockhash": self.hash}
-        return answer
-
-
-@pytest.mark.parametrize("change", [no_work, another_parent, negative_target])
-async def test_a_block_whose_header_proves_nothing(rig: Rig, change: Callable[[bytes], bytes]) -> None:
-    async with running(rig.new_watcher()) as watcher:
-        payment = await rig.create()
-        await rig.pay(payment)
-        await rig.mine(1)
-        Impostor(rig, change)
-        await untouched(rig, watcher, payment, "chain-mismatch")
-        rig.rpc.after.clear()
-        await rig.mine(rig.depth - 1)
-        await credited_once(rig, watcher, payment)
-
-
-async def test_a_tip_whose_header_is_longer(rig: Rig) -> None:
-    """As that of the coin that parted: the first 80 bytes may be anything."""
-    payment = await paid(rig)
-    rig.rpc.after["getblockheader"] = lambda _, answer: answer + "00" * 84 if isinstance(answer, str) else answer
-    async with running(rig.new_watcher(), level=False) as watcher:
-        await untouched(rig, watcher, payment, "chain-mismatch")
-        assert "164 bytes" in (await rig.database.read(till.health))["reasons"][0]["detail"]
-        rig.rpc.after.clear()
-        await credited_once(rig, watcher, payment)
-
-
-@pytest.fixture
-def floor(rig: Rig) -> ChainRules:
-    """Rules by which a regtest block is far too easy."""
-    return replace(rig.rules, easiest_bits=0x1D00FFFF)
-
-
-async def test_difficulty_below_the_floor(rig: Rig, floor: ChainRules) -> None:
-    payment = await paid(rig)
-    async with running(rig.new_watcher(rules=floor), level=False) as watcher:
-        await untouched(rig, watcher, payment, "chain-mismatch")
-        assert "difficulty" in (await rig.database.read(till.health))["reasons"][0]["detail"]
-
-
-async def test_no_block_connects_below_the_floor(rig: Rig, floor: ChainRules) -> None:
-    """Not by the tip alone: each block on the way is held against it."""
-    before = await rig.cursor()
-    await rig.mine(1)
-    rig.rules = floor
-    with pytest.raises(NotBitcoin, match="difficulty"):
-        await rig.new_follower().follow()
-    assert await rig.cursor() == before
-
-
-async def test_nor_does_a_fresh_database_begin_there(make_rig: Callable[..., Rig], chain_node: RegtestNode) -> None:
-    rig = await make_rig(chain_node).open(begin=False)
-    rig.rules = replace(rig.rules, easiest_bits=0x1D00FFFF)
-    with pytest.raises(NotBitcoin, match="difficulty"):
-        await rig.new_follower().follow()
-    assert (await rig.database.read(till.health))["tip_hash"] is None
-
-
-async def test_a_node_that_still_loads_may_have_easy_blocks(rig: Rig, floor: ChainRules) -> None:
-    """Main's first years are below the floor of today, and its node is not on another chain for that."""
-    rig.rpc.after["getblockchaininfo"] = lambda _, answer: {**answer, "headers": answer["blocks"] + 10**5}
-    verdict = await Gate(rig.rpc, floor).examine(now_ms())
-    assert [reason.code for reason in verdict.reasons] == ["syncing"]
-    assert (verdict.readable, verdict.loading, verdict.frozen) == (True, True, True)
-    wrong = replace(floor, genesis="ab" * 32)
-    assert not (await Gate(rig.rpc, wrong).examine(now_ms())).readable
-
-
-async def test_parents_are_read_from_headers_and_not_from_what_is_said_of_them(rig: Rig) -> None:
-    """A reorganisation below where we began steps to blocks that were never recorded."""
-    rig.rpc.after["getblockheader"] = lambda _, answer: (
-        {**answer, "previousblockhash": "ab" * 32} if isinstance(answer, dict) else answer
-    )
-    await asyncio.to_thread(rig.node.reorg, 3)
-    followed = await rig.follower.follow()
-    assert (followed.disconnected, followed.connected) == (3, 4)
-    assert followed.tip.hash == rig.node.tip
-
-
 async def test_a_tip_that_moves_while_we_look_is_asked_about_before_anything_is_credited(rig: Rig) -> None:
     height = rig.node.height + rig.depth
     rules = pinned(rig, height + 1, "ab" * 32)
@@ -331,113 +181,3 @@ async def test_age_matters_from_the_limit_on(rig: Rig) -> None:
     verdict = await gate.examine(made + HOUR + 1)
     assert ([r.code for r in verdict.reasons], verdict.readable) == (["stale"], True)
     assert not (await Gate(rig.rpc, rig.rules).examine(made + 10**12)).frozen  # regtest has no limit
-
-
-# ------------------------------------------------------------------ witness nodes
-
-
-@asynccontextmanager
-async def witness(node: RegtestNode) -> AsyncIterator[WitnessNode]:
-    rpc = HttpRpc(node.rpc_url, Credentials(cookie_file=node.cookie_file))
-    try:
-        yield WitnessNode(node.rpc_url, rpc)
-    finally:
-        await rpc.close()
-
-
-@pytest.fixture
-def two_nodes(make_node: Callable[..., RegtestNode]) -> tuple[RegtestNode, RegtestNode]:
-    """Ours, with money, and a witness, level and connected."""
-    ours, other = make_node(p2p=True).fund(5), make_node(p2p=True, zmq=False)
-    ours.connect(other)
-    other.wait_for_tip(ours.tip)
-    return ours, other
-
-
-async def test_a_witness_that_disagrees_and_then_agrees(
-    two_nodes: tuple[RegtestNode, RegtestNode], make_rig: Callable[..., Rig]
-) -> None:
-    ours, other = two_nodes
-    rig = await make_rig(ours).open()
-    async with witness(other) as seen, running(rig.new_watcher(witness_nodes=[seen])) as watcher:
-        assert await codes(rig) == []
-        ours.disconnect()
-        payment = await rig.create()
-        await rig.pay(payment)
-        other.mine_empty(5)
-        await rig.mine(4)
-        await untouched(rig, watcher, payment, "witness-disagrees")
-        detail = (await rig.database.read(till.health))["reasons"][0]["detail"]
-        assert ours.rpc("getblockhash", ours.height - 2) in detail
-        assert other.rpc("getblockhash", ours.height - 2) in detail
-        ours.connect(other)
-        ours.wait_for_tip(other.tip)  # the witness has more work: it was right
-        await watcher.check_now()
-        assert (await codes(rig), await rig.balance()) == ([], 0)
-        await rig.mine(rig.depth)
-        other.wait_for_tip(ours.tip)
-        await credited_once(rig, watcher, payment)
-
-
-async def test_a_witness_is_heard_while_the_node_lags(
-    two_nodes: tuple[RegtestNode, RegtestNode], make_rig: Callable[..., Rig]
-) -> None:
-    """A chain that the witness rejects is not walked onto because some of its blocks are still missing."""
-    ours, other = two_nodes
-    rig = await make_rig(ours).open()
-    async with witness(other) as seen, running(rig.new_watcher(witness_nodes=[seen])) as watcher:
-        payment = await rig.create()
-        await rig.pay(payment)
-        await rig.mine(1)
-        other.wait_for_tip(ours.tip)
-        assert await watcher.check_now()
-        ours.disconnect()
-        other.mine_empty(3)
-        before = await rig.cursor()
-        rig.rpc.after["getblockchaininfo"] = lambda _, info: {**info, "headers": info["blocks"] + 3}
-        ours.rpc("invalidateblock", ours.tip)
-        ours.mine_empty(5)
-        assert not await watcher.check_now()
-        assert await codes(rig) == ["syncing", "witness-disagrees"]
-        assert (await rig.cursor(), await rig.status(payment)) == (before, Status.CONFIRMING)
-
-
-async def test_a_witness_that_is_away_or_behind(
-    two_nodes: tuple[RegtestNode, RegtestNode], make_rig: Callable[..., Rig]
-) -> None:
-    ours, other = two_nodes
-    rig = await make_rig(ours).open()
-    async with witness(other) as seen, running(rig.new_watcher(witness_nodes=[seen])) as watcher:
-        payment = await rig.create()
-        await rig.pay(payment)
-        await asyncio.to_thread(other.stop)
-        await watcher.check_now()
-        assert await codes(rig) == []  # it has agreed on this tip
-        await rig.mine(3)
-        for away in (True, False):
-            await watcher.check_now()
-            assert await codes(rig) == ["witness-silent"]
-            assert seen.url in (await rig.database.read(till.health))["reasons"][0]["detail"]
-            assert (await rig.payment(payment)).state.confirmations == 3  # recorded
-            assert await rig.balance() == 0
-            if away:
-                await asyncio.to_thread(other.start)  # it has none of the three blocks
-        ours.connect(other)
-        other.wait_for_tip(ours.tip)
-        await credited_once(rig, watcher, payment)
-
-
-async def test_all_witnesses_are_asked_at_once_and_about_a_tip_once(rig: Rig) -> None:
-    rpcs = [MeddlingRpc(rig.node) for _ in range(3)]
-    gate = Gate(rig.rpc, rig.rules, [WitnessNode("http://witness", rpc) for rpc in rpcs])
-    for _ in range(2):
-        assert (await gate.examine(now_ms())).reasons == ()
-    assert [rpc.asked["getblockhash"] for rpc in rpcs] == [1, 1, 1]
-    rpcs[1].after["getblockhash"] = lambda _, answer: RpcError("getblockhash", -8, "Block height out of range")
-    await rig.mine(1)
-    for _ in range(2):
-        verdict = await gate.examine(now_ms())
-        assert [reason.code for reason in verdict.reasons] == ["witness-silent"]
-    assert rpcs[1].asked["getblockhash"] == 3
-    for rpc in rpcs:
-        await rpc.close()

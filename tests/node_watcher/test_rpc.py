@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import hashlib
-import hmac
 import os
 import threading
 import time
@@ -32,6 +30,7 @@ from node_watcher.rpc_patience import CHUNK
 from node_watcher.rpc_proxy import ProxyRpc
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
+from regtest.node_rpc import rpcauth
 from tests.waiting import wait_for_async
 
 MakeNode: TypeAlias = Callable[..., RegtestNode]
@@ -56,12 +55,6 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
     for rpc in made:
         await rpc.close()
     gc.collect()  # a connection left open would warn here, and a warning is an error
-
-
-def rpcauth(user: str, password: str) -> str:
-    """The line that bitcoind's share/rpcauth makes."""
-    digest = hmac.new(b"salt", password.encode(), hashlib.sha256).hexdigest()
-    return f"-rpcauth={user}:salt${digest}"
 
 
 async def test_calls_and_numbers(node: RegtestNode, connect: Connect) -> None:
