@@ -29,6 +29,8 @@ PAUSE_SECONDS = 0.1
 """After each block that is read: a customer's request or a new block goes first."""
 _REST_SECONDS = 0.002
 _TOLD_AT_MOST = 20
+_FAILURES_TOLD = 10
+"""In a row, and then it is no passing trouble any more."""
 
 
 class _Stopped(Exception):
@@ -58,6 +60,7 @@ class SelfAudit:
         self._broken: tuple[Difference, ...] = ()
         self._differences: tuple[Difference, ...] = ()
         self._finished_at = 0
+        self._failures = 0
         self._newest = (0, "")
 
     # -- what others ask
@@ -107,18 +110,24 @@ class SelfAudit:
             ledger = await self._contradictions() if self._broken else ()
             audit = await self._auditor.run(full=False)
         except (NodeError, DatabaseBusy, DatabaseUnusable) as error:
-            log.debug("The audit has to wait: %s", error)
-            return False
+            return self._has_to_wait(str(error))
         if any(difference.check is Check.CURSOR for difference in audit.differences):
-            return False  # the chain loop is on its way, or tells why it is not
+            return self._has_to_wait("the chain loop is on its way")  # or tells why it is not
         self._keep(audit, (*before, *ledger))
         log.debug("Audit of blocks %s to %s in %.1f s", audit.from_height, audit.to_height, time.monotonic() - began)
         return True
 
+    def _has_to_wait(self, why: str) -> bool:
+        self._failures += 1
+        log.debug("The audit has to wait: %s", why)
+        if self._failures == _FAILURES_TOLD:
+            log.warning("The audit could not be made %d times in a row: %s", self._failures, why)
+        return False
+
     def _keep(self, audit: Audit, ledger: tuple[Difference, ...]) -> None:
         breaks = {d.key: d for d in (*ledger, *audit.differences) if d.check.breaks_ledger}
         self._told(tuple(breaks.values()), tuple(d for d in audit.differences if not d.check.breaks_ledger))
-        self._finished_at = now_ms()
+        self._finished_at, self._failures = now_ms(), 0
         if not breaks:
             self._newest = (audit.findings.newest_transfer, audit.findings.ledger_hash)
 

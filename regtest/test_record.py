@@ -217,3 +217,8 @@ def test_where_a_record_cannot_be(own_node: RegtestNode, make_till: MakeTill, tm
     for name, words in (("rubbish", "is no record of nodetill"), ("none/till.record", "cannot be written")):
         main("serve", "--config", str(till.config), "--record", str(tmp_path / name)).refused(words)
     assert (tmp_path / "rubbish").read_text() == "hello\n"
+
+    database = Path(till.settings["database"]["url"].removeprefix("sqlite:///"))
+    for file in (database, database.with_name(database.name + "-wal"), database.with_name(database.name + ".lock")):
+        main("serve", "--config", str(till.config), "--record", str(file)).refused("is a file of the database")
+    assert not database.exists()

@@ -282,9 +282,9 @@ async def test_a_difference_stops_nothing_but_the_proof(rig: Rig) -> None:
     tamper(url_of(rig.database), "UPDATE payment SET remaining_sat = 0 WHERE number = 1")
 
 
-async def test_a_node_that_is_away_changes_no_verdict(rig: Rig) -> None:
+async def test_a_node_that_is_away_changes_no_verdict(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     await paid(rig)
-    own = self_audit_of(rig)
+    own = self_audit_of(rig, every=0.02)
 
     def away(asked: object, answer: object) -> object:
         raise NodeUnavailable("down")
@@ -293,7 +293,9 @@ async def test_a_node_that_is_away_changes_no_verdict(rig: Rig) -> None:
     task = asyncio.create_task(own.run())
     await asyncio.sleep(0.5)
     assert (own.reasons, own.snapshot()["finished_at"], task.done()) == ((), 0, False)
+    await wait_for_async(lambda: "10 times in a row: down" in caplog.text)
     del rig.rpc.after["getblockchaininfo"]
     await wait_for_async(lambda: own.snapshot()["finished_at"] > 0)
+    assert caplog.text.count("times in a row") == 1
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
