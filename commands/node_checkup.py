@@ -9,7 +9,7 @@ from typing import Any
 from commands.finding import Finding, green, red, yellow
 from commands.node_client import chain_rules, hints_for, rpc_client, witness_nodes
 from commands.permissions import forbidden_methods, how_to_allow
-from commands.preflight import HWM_WANTED
+from commands.preflight import BLOCKS_ONLY, HWM_WANTED, hears_payments
 from config.settings import Settings
 from node_watcher.clock import now_ms
 from node_watcher.derivation import DerivationDiffers, check_derivation
@@ -35,6 +35,7 @@ async def look_at_node(settings: Settings, descriptor: RangedDescriptor) -> list
             if found[-1].colour == "green":
                 found += [
                     await _chain(rpc, settings, stack),
+                    await _mempool(rpc),
                     *await _zmq(rpc, settings),
                     await _wallet(rpc, settings, descriptor),
                     await _clock(rpc),
@@ -88,6 +89,15 @@ async def _chain(rpc: Rpc, settings: Settings, stack: AsyncExitStack) -> Finding
         f"Block {verdict.tip.height} ({verdict.tip.hash}) is the tip; first block, {len(rules.checkpoints)} pinned "
         f"blocks, header, work and version are {settings.node.network}'s{others}.",
     )
+
+
+async def _mempool(rpc: Rpc) -> Finding:
+    try:
+        if await hears_payments(rpc):
+            return green("mempool", "The node hears of payments before they are in a block.")
+    except NodeError as error:
+        return red("mempool", str(error))
+    return yellow("mempool", BLOCKS_ONLY)
 
 
 async def _zmq(rpc: Rpc, settings: Settings) -> list[Finding]:

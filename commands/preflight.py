@@ -19,6 +19,10 @@ from payments.keys import SlowBackend, assert_fast_backend
 log = logging.getLogger("nodetill")
 
 HWM_WANTED = 10_000
+BLOCKS_ONLY = (
+    "The node takes no transactions from its peers, so a payment shows only with its first block, and it makes no fee "
+    "estimates, without which nothing is forwarded: remove blocksonly=1 from bitcoin.conf and restart it."
+)
 _PATIENCE_SECONDS = 5.0
 
 
@@ -55,7 +59,14 @@ async def _check(rpc: Rpc, settings: Settings) -> None:
     verdict = await Gate(rpc, chain_rules(settings)).examine(now_ms())
     if not verdict.readable:
         refuse(verdict.reasons[0].detail)
+    if not await hears_payments(rpc):
+        log.warning(BLOCKS_ONLY)
     await _check_zmq(rpc, settings)
+
+
+async def hears_payments(rpc: Rpc) -> bool:
+    """Whether the node takes transactions from its peers (RPC help of getnetworkinfo). Raises `NodeError`."""
+    return bool((await rpc.call("getnetworkinfo")).get("localrelay", True))
 
 
 async def _blockchain_info(rpc: Rpc) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 from regtest.service import RunningService
 
-CHECKS = ["node", "permissions", "chain", "zmq rawtx", "zmq hashblock", "wallet", "clock", "descriptor", "database"]
+CHECKS = ["node", "permissions", "chain", "mempool", "zmq rawtx", "zmq hashblock", "wallet", "clock", "descriptor"]
+CHECKS += ["database"]
 
 
 def doctor(till: RunningService, *words: str) -> Ended:

@@ -236,6 +236,8 @@ async def test_estimate(chain_node: RegtestNode) -> None:
             max(chain_node.rpc("getmempoolinfo")[k] for k in ("mempoolminfee", "minrelaytxfee"))
         ).scaleb(5)
         assert await current_feerate(rpc, 6, "main") is None  # waiting is safe, guessing is not
+        rpc.after["estimatesmartfee"] = lambda _, answer: RpcError("estimatesmartfee", -32603, "disabled")
+        assert await current_feerate(rpc, 6, "main") is None
         rpc.after["estimatesmartfee"] = lambda _, answer: {"feerate": Decimal("0.00000100"), "blocks": 6}
         assert await current_feerate(rpc, 6, "main") == await current_feerate(rpc, 6, "regtest")  # the relay floor
     finally:
