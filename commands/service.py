@@ -227,6 +227,6 @@ async def _watcher(
             watcher.ask_sooner()
 
     if (hints := hints_for(settings, watcher.hear_rawtx, tape.on_hint(hear))) is not None:
-        watcher.doorbell = hints
+        watcher.health.doorbell = hints
         tasks.append(group.create_task(hints.run(), name="zmq"))
     return watcher

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any, Protocol
 
 from node_watcher.activities import Comparing, Hearing, Looking
 from node_watcher.askers import answer_askers
 from node_watcher.clock import now_ms
+from node_watcher.health_report import HealthReport
 from node_watcher.look import Looked
 from node_watcher.meter import Meter
 from node_watcher.reason import Reason
@@ -22,7 +22,6 @@ from node_watcher.self_audit import SelfAudit
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import WitnessUnusable
 from payments.model import BlockId
-from storage import till
 from storage.database import Database
 from storage.errors import CursorMoved, DatabaseBusy, DatabaseUnusable
 
@@ -30,24 +29,9 @@ log = logging.getLogger("nodetill")
 _HEARTBEAT_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _LONG_PASS_SECONDS = 60.0
-_DEAF_HEARTBEATS = 3
-# Their figures move with the chain: they are said once.
-_SAID_ONCE = ("behind", "syncing", "chain-mismatch", "stale", "witness-disagrees", "witness-silent")
-_STARTING = Reason("starting", "The watcher is starting.")
 _HEARD_AT_MOST = 50_000
 # A full disk, a server that restarts: the world's misbehaviour, which ends by itself or by a person.
 _DATABASE_TROUBLE = (DatabaseBusy, DatabaseUnusable)
-
-
-class Doorbell(Protocol):
-    """ZMQ as the watcher sees it: how it is doing, for health and metrics."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether a node answers at every endpoint."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Plain values for the health report."""
 
 
 class Watcher:
@@ -74,21 +58,15 @@ class Watcher:
         self._witness = witness
         self._meter = meter or Meter()
         self._self_audit = self_audit
-        self.doorbell: Doorbell | None = None
-        self._heartbeat = min(_HEARTBEAT_SECONDS, interval)
+        self.health = HealthReport(database, self._meter, self_audit, min(_HEARTBEAT_SECONDS, interval))
         self._wanted = asyncio.Event()
         self._heard: list[bytes] = []
         self._heard_since = 0.0
         self._hearing = asyncio.Event()
         self._passed = asyncio.Condition()
         self._passes_begun = 0
-        self._reported: dict[str, Any] = {}
-        self._reported_at = 0.0
-        self._complete_at = 0
-        self._lag = 0
         self._complete_pass = 0
         self._failed_pass = 0
-        self._reasons: tuple[Reason, ...] = (_STARTING,)
         self._pass_since: float | None = None
         self._tip: BlockId | None = None
 
@@ -145,7 +123,7 @@ class Watcher:
         while True:
             try:
                 # What an earlier run reported is not true any more.
-                await self._report(self._reasons)
+                await self.health.write()
                 await self._watchlist.load()
                 if self._witness is not None:
                     await self._witness.begin()
@@ -192,29 +170,16 @@ class Watcher:
 
     async def _report_loop(self) -> None:
         """Passes may be an hour apart, or long: how we are is told all the same."""
-        deaf_since = time.monotonic()
         while True:
-            await asyncio.sleep(self._heartbeat)
-            deaf_since = self._say_when_deaf(deaf_since)
-            reasons = self._reasons
+            await asyncio.sleep(self.health.heartbeat)
+            self.health.say_when_deaf()
+            more = []
             if self._pass_since is not None and (took := time.monotonic() - self._pass_since) > _LONG_PASS_SECONDS:
-                reasons += (Reason("behind", f"The watcher has been looking at the node for {took:.0f} seconds."),)
+                more.append(Reason("behind", f"The watcher has been looking at the node for {took:.0f} seconds."))
             try:
-                await self._report(reasons)
+                await self.health.write(*more)
             except _DATABASE_TROUBLE as error:
                 log.debug("The watcher's report could not be written: %s", error)
-
-    def _say_when_deaf(self, since: float) -> float:
-        """Warn once when ZMQ has not been connected for a while; since when it is not (0: it was said)."""
-        if self.doorbell is None or self.doorbell.connected:
-            return time.monotonic()
-        if since and time.monotonic() - since > _DEAF_HEARTBEATS * self._heartbeat:
-            log.warning(
-                "Nothing publishes at node.zmq_rawtx or node.zmq_hashblock: payments are seen by the timer only. "
-                "Compare both with the zmqpub lines of bitcoin.conf."
-            )
-            return 0.0
-        return since
 
     async def _witness_loop(self, witness: Comparing) -> None:
         """Ask the second witness, never on the way of a payment: its wallet may have to rescan for hours."""
@@ -246,42 +211,16 @@ class Watcher:
             looked = Looked((Reason("database", f"Another watcher moved the cursor: {error}"),))
         except _DATABASE_TROUBLE as error:
             looked = Looked((Reason("database", str(error)),))
-        reasons, self._lag = looked.reasons, looked.lag
+        self.health.lag = looked.lag
         if looked.more:
             self.ask_sooner()
         if looked.tip is not None:
-            self._complete_at, self._complete_pass, self._tip = started, self._passes_begun, looked.tip
-        elif reasons:
+            self.health.complete_at, self._complete_pass, self._tip = started, self._passes_begun, looked.tip
+        elif looked.reasons:
             self._failed_pass = self._passes_begun
-        said = {reason.code for reason in self._reasons if reason.code in _SAID_ONCE}
-        for reason in reasons:
-            if reason not in self._reasons and reason.code not in said:
-                log.warning("Not ready: %s", reason.detail)
-        if not reasons and self._reasons:
-            log.info("Ready: the watcher is level with the node")
-        self._reasons = reasons
+        self.health.found(looked.reasons)
         try:
-            await self._report(reasons)
+            await self.health.write()
         except _DATABASE_TROUBLE as error:
             log.warning("The watcher's report could not be written: %s", error)
         return not looked.complete
-
-    async def _report(self, reasons: tuple[Reason, ...]) -> None:
-        """Tell the database how we are: on a change at once, else every few seconds."""
-        report: dict[str, Any] = {"credits_frozen": bool(reasons)}
-        complete_at = self._complete_at
-        if (audit := self._self_audit) is not None:
-            report["audit"] = audit.snapshot()
-            if found := audit.reasons:
-                reasons = tuple(dict.fromkeys((*reasons, *found)))
-                complete_at = 0  # who sees a difference has not proved to have missed nothing
-        report["reasons"] = [{"code": r.code, "detail": r.detail} for r in reasons]
-        report["tip_lag"] = self._lag
-        report["meter"] = self._meter.snapshot()
-        if self.doorbell is not None:
-            report["zmq"] = self.doorbell.snapshot()
-        due = time.monotonic() >= self._reported_at + self._heartbeat
-        if report["reasons"] == self._reported.get("reasons") and not due:
-            return
-        await self._database.write(till.report_health, report, complete_at, now_ms())
-        self._reported, self._reported_at = report, time.monotonic()

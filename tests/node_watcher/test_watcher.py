@@ -33,7 +33,7 @@ async def running(watcher: Watcher, *, level: bool = True) -> AsyncIterator[Watc
     task = asyncio.create_task(watcher.run())
     try:
         if level:
-            await wait_for_async(lambda: watcher._reported.get("reasons") == [] or task.done())
+            await wait_for_async(lambda: watcher.health.written.get("reasons") == [] or task.done())
         yield watcher
     finally:
         task.cancel()
@@ -110,7 +110,7 @@ async def test_a_look_that_failed_is_no_look(rig: Rig) -> None:
             began = time.monotonic()
             assert await asyncio.gather(*(watcher.check_now() for _ in range(5))) == [False] * 5, method
             assert time.monotonic() - began < 5, method
-            assert watcher._reasons, "/readyz says how it is"
+            assert watcher.health.reasons, "/readyz says how it is"
             rig.rpc.after.clear()
         assert await watcher.check_now()
 
@@ -161,7 +161,7 @@ async def test_syncing_node_is_read_and_freezes_credits(rig: Rig) -> None:
         await rig.mine(rig.depth)
         await watcher.check_now()
         assert await rig.balance("u1") == 400
-        before = watcher._complete_at
+        before = watcher.health.complete_at
 
         def many_headers(_: Sequence[object], answer: Any) -> Any:
             return {**answer, "headers": answer["blocks"] + 5}
@@ -175,7 +175,7 @@ async def test_syncing_node_is_read_and_freezes_credits(rig: Rig) -> None:
         assert await codes(rig) == ["syncing"]
         assert (await rig.payment(waiting)).state.confirmations == rig.depth  # recorded
         assert await rig.balance("u2") == 0  # not credited
-        assert watcher._complete_at == before
+        assert watcher.health.complete_at == before
         rig.rpc.after.clear()
         await watcher.check_now()
         assert (await rig.balance("u2"), await codes(rig)) == (400, [])
@@ -394,10 +394,10 @@ async def test_postgres_restarts_under_the_watcher(chain_node: RegtestNode, tmp_
                 await asyncio.to_thread(server.kill)
                 await rig.pay(payment)
                 watcher.hear_rawtx(await rig.raw(next(iter(chain_node.mempool()))))
-                await wait_for_async(lambda: [r.code for r in watcher._reasons] == ["database"])
+                await wait_for_async(lambda: [r.code for r in watcher.health.reasons] == ["database"])
                 await asyncio.to_thread(server.start)
                 await rig.mine(rig.depth)
-                await wait_for_async(lambda: watcher._reasons == ())
+                await wait_for_async(lambda: watcher.health.reasons == ())
                 await watcher.check_now()
                 assert await rig.balance() == 400
             await rig.close()
@@ -411,7 +411,7 @@ async def test_postgres_away_when_the_watcher_starts(chain_node: RegtestNode) ->
             async with running(rig.new_watcher(), level=False) as watcher:
                 await asyncio.sleep(0.5)
                 await asyncio.to_thread(server.start)
-                await wait_for_async(lambda: watcher._complete_at > 0)
+                await wait_for_async(lambda: watcher.health.complete_at > 0)
             await rig.close()
 
 
@@ -419,7 +419,7 @@ async def test_reports_come_between_passes_that_are_far_apart(rig: Rig, caplog: 
     """The interval may be an hour; /readyz takes a silent watcher for a dead one after two minutes."""
     async with running(rig.new_watcher()) as watcher:
         first = (await rig.database.read(till.health))["health_at"]
-        watcher._reported_at -= MINUTE
+        watcher.health._written_at -= MINUTE
 
         async def reported_again() -> bool:
             return bool((await rig.database.read(till.health))["health_at"] > first)
