@@ -13,6 +13,7 @@ from regtest.bitcoind_source import BitcoindPrograms
 from regtest.node import MATURITY, RegtestNode
 from regtest.node_rpc import rpcauth
 from regtest.postgres import PostgresServer
+from regtest.rpc_line import RpcLine
 from regtest.service import RunningService
 
 COMBINATIONS = [(engine, mode) for engine in ("sqlite", "postgres") for mode in ("watch-only", "forwarding")]
@@ -85,6 +86,13 @@ def own_node(bitcoind_binary: BitcoindPrograms) -> Iterator[RegtestNode]:
     """A funded node for one module: stop it, kill it, undo its blocks."""
     with SteadyNode(bitcoind_binary, extra_args=["-mempoolexpiry=1"]) as own:
         yield own.fund()
+
+
+@pytest.fixture(scope="module")
+def line(own_node: RegtestNode) -> Iterator[RpcLine]:
+    """What stands between `own_node` and its service, to be troubled."""
+    with RpcLine(own_node) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="module")

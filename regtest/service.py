@@ -152,6 +152,11 @@ class RunningService(ServiceClient, ChildServer):
         answer = self.ask("GET", "/readyz", key=None)
         return [] if answer.status == 200 else [reason["code"] for reason in answer.json()["reasons"]]
 
+    def why_not_ready(self) -> str:
+        """What /readyz says is the matter; empty when nothing is."""
+        answer = self.ask("GET", "/readyz", key=None)
+        return "" if answer.status == 200 else str(answer.json()["reasons"][0]["detail"])
+
     def log(self) -> list[dict[str, Any]]:
         """The log so far, one object a line; a line that is no JSON is `{"message": line}`."""
         found: list[dict[str, Any]] = []

@@ -12,6 +12,7 @@ from regtest.conftest import TWO_COMBINATIONS, MakeUrl
 from regtest.expected_payment import moment
 from regtest.node import RegtestNode
 from regtest.shifted_service import ShiftedService
+from regtest.small_package import credited_without_a_stir, seen
 
 DAY = 86_400
 N = 3
@@ -26,45 +27,29 @@ def till(
         yield service
 
 
-def paid(till: ShiftedService, user_id: str) -> str:
-    """A payment that was asked for and paid under the clock of now."""
-    payment = till.create("small", user_id)
-    till.node.pay(payment["address"], 40_000)
-    till.wait_payment(payment["payment_id"], "confirming")
-    return str(payment["payment_id"])
-
-
-def credited_once(till: ShiftedService, payment_id: str, user_id: str) -> None:
-    shown = till.wait_payment(payment_id, "forwarded")
-    assert (shown["credited"], shown["failure_reason"]) == (400, None)
-    assert till.entries(user_id) == [("payment", 400)]
-    events = till.events_of(payment_id)
-    assert (events.count("payment.confirmed"), "payment.expired" in events) == (1, False)
-
-
 @pytest.mark.parametrize("jump", [DAY, -DAY], ids=["ahead", "back"])
 def test_the_clock_is_set(till: ShiftedService, jump: int) -> None:
-    before = paid(till, "before")
+    before = seen(till, "before")
     unpaid = till.create("small", "unpaid")["payment_id"]
     till.shift(jump)
-    during = paid(till, "during")
+    during = seen(till, "during")
     moved = moment(till.payment(during)["created_at"]) - moment(till.payment(before)["created_at"])
     assert timedelta(seconds=jump) <= moved < timedelta(seconds=jump + 3_600)
     till.node.mine(N)
-    credited_once(till, before, "before")
-    credited_once(till, during, "during")
+    credited_without_a_stir(till, before, "before")
+    credited_without_a_stir(till, during, "during")
     # A window closes by the clock of the machine; it has no other. What comes later is credited all the same.
     expected = "expired" if jump > 0 else "pending"
     till.wait_payment(unpaid, expected)
 
     till.shift(0)
-    after = paid(till, "after")
+    after = seen(till, "after")
     till.node.mine(N)
-    credited_once(till, after, "after")
+    credited_without_a_stir(till, after, "after")
     till.wait_level()
     assert till.payment(unpaid)["status"] == expected
     for payment_id, user_id in ((before, "before"), (during, "during")):
-        credited_once(till, payment_id, user_id)
+        credited_without_a_stir(till, payment_id, user_id)
     till.node.pay(till.payment(unpaid)["address"], 40_000)
     till.node.mine(N)
     till.wait_payment(unpaid, "forwarded")
@@ -73,13 +58,13 @@ def test_the_clock_is_set(till: ShiftedService, jump: int) -> None:
 
 def test_started_again_under_another_clock(till: ShiftedService) -> None:
     """A machine without a battery wakes in the past, and hears of the time when it has a network."""
-    payment_id = paid(till, "ann")
+    payment_id = seen(till, "ann")
     till.stop()
     till.shift(-DAY)
     till.node.mine(N)
     till.start()
-    credited_once(till, payment_id, "ann")
+    credited_without_a_stir(till, payment_id, "ann")
     till.shift(0)
     till.wait_level()
     till.restart()
-    credited_once(till, payment_id, "ann")
+    credited_without_a_stir(till, payment_id, "ann")

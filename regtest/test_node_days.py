@@ -15,6 +15,7 @@ from regtest.command_line import main
 from regtest.conftest import TWO_COMBINATIONS, MakeTill
 from regtest.node import RegtestNode
 from regtest.service import RunningService
+from regtest.small_package import credited_once, seen
 from storage.api_keys import find_key
 from storage.database import Database
 
@@ -24,14 +25,6 @@ def till(request: pytest.FixtureRequest, own_node: RegtestNode, make_till: MakeT
     service = make_till(own_node, *request.param)
     yield service
     service.stop()
-
-
-def seen(till: RunningService, user_id: str) -> str:
-    """The id of a payment whose full amount is in the mempool."""
-    payment = till.create("small", user_id)
-    till.node.pay(payment["address"], 40_000)
-    till.wait_payment(payment["payment_id"], "confirming")
-    return str(payment["payment_id"])
 
 
 def newest_blocks(node: RegtestNode) -> list[str]:
@@ -44,11 +37,6 @@ def give_again(node: RegtestNode, blocks: list[str]) -> None:
     """What the peers of a real node would do after it has gone back."""
     for block in blocks:
         node.rpc("submitblock", block)
-
-
-def credited_once(till: RunningService, payment_id: str, user_id: str) -> None:
-    assert till.wait_payment(payment_id, "forwarded")["credited"] == 400
-    assert till.entries(user_id) == [("payment", 400)]
 
 
 def test_the_node_is_down_at_the_first_start(own_node: RegtestNode, make_till: MakeTill) -> None:

@@ -16,6 +16,7 @@ from regtest.crafted_tx import double_spend, instead, malleated, signed
 from regtest.free_coins import ANYBODYS_SCRIPT, FreeCoin, free_coins
 from regtest.node import PAYER, NodeError, RegtestNode, to_btc, to_sat
 from regtest.service import RunningService
+from regtest.small_package import credited_once
 
 
 @pytest.fixture(scope="module", params=TWO_COMBINATIONS, ids="-".join)
@@ -36,11 +37,6 @@ def seen(till: RunningService, user_id: str, **options: Any) -> tuple[dict[str, 
 def states(payment: dict[str, Any]) -> dict[str, tuple[str, str | None]]:
     """By txid: where each transaction stands, and what replaced it."""
     return {t["txid"]: (t["state"], t.get("replaced_by")) for t in payment["transactions"]}
-
-
-def credited_once(till: RunningService, payment_id: str, user_id: str) -> None:
-    assert till.wait_payment(payment_id, "forwarded")["credited"] == 400
-    assert till.entries(user_id) == [("payment", 400)]
 
 
 def test_one_that_said_it_would_not_be_replaced(till: RunningService, node: RegtestNode) -> None:
