@@ -1,4 +1,4 @@
-"""Notifications that are lost, repeated, out of order, damaged or invented; bursts; the port in wrong hands.
+"""Notifications that are lost, repeated, out of order, damaged or invented; the port in wrong hands.
 
 Whatever comes by ZMQ only makes the watcher look: each scenario ends with the same payments, events and credits.
 """
@@ -11,11 +11,8 @@ from collections.abc import Callable, Iterator
 import pytest
 import zmq
 
-from payments.address import script_pubkey
 from regtest.conftest import MakeTill
 from regtest.crafted_tx import double_spend
-from regtest.free_coins import free_coins
-from regtest.free_ports import free_port
 from regtest.node import PAYER, RegtestNode
 from regtest.service import RunningService
 from regtest.zmq_line import Change, Frames, ZmqLine, counter_of, untouched, with_counter
@@ -251,44 +248,3 @@ def test_the_port_in_other_hands(make_node: Callable[..., RegtestNode], make_til
         refused = make_till(node, start=False)
         refused.serve().refused("node.zmq_rawtx", "another program has the port")
     till.stop()
-
-
-def test_a_full_block_of_strangers_and_payments_nobody_announced(
-    make_node: Callable[..., RegtestNode], make_till: MakeTill
-) -> None:
-    """At the node's own high-water mark most of such a block is dropped, however fast one reads. Fifty payments
-    among its 4,700 transactions were never in a mempool."""
-    ports = {topic: f"tcp://127.0.0.1:{free_port()}" for topic in ("rawtx", "hashblock")}
-    arguments = [f"-zmqpub{topic}={endpoint}" for topic, endpoint in ports.items()]
-    node = make_node(zmq=False, extra_args=arguments).fund(5)
-    coins = free_coins(node, 4_700)
-    settings = {"node": {f"zmq_{topic}": endpoint for topic, endpoint in ports.items()}, **AN_HOUR}
-    till = make_till(node, zmq=False, settings=settings)
-    made = [till.create("small", f"crowd-{number}") for number in range(50)]
-    every = len(coins) // len(made)
-    transactions = [coin.shuffle() for coin in coins]
-    for number, payment in enumerate(made):
-        script = script_pubkey(payment["address"], "regtest")
-        transactions[number * every] = coins[number * every].spend(script, 40_000)
-    node.mine_with(transactions)
-    assert node.rpc("getblock", node.tip, 1)["nTx"] == 4_701
-    node.mine(2)
-    for number, payment in enumerate(made):
-        till.wait_payment(payment["payment_id"], "forwarded")
-        assert till.entries(f"crowd-{number}") == [("payment", 400)]
-    till.stop()
-
-
-def test_a_thousand_blocks_at_once(by_ear: tuple[RunningService, ZmqLine]) -> None:
-    """Mined while we listen: every block is read once, and asked about no more than it must."""
-    till, _ = by_ear
-    before, after = till.create("small", "first-of-many"), till.create("small", "last-of-many")
-    till.node.pay(before["address"], 40_000)
-    till.node.mine(997)
-    till.node.pay(after["address"], 40_000)
-    till.node.mine(3)
-    for payment in (before, after):
-        till.wait_payment(payment["payment_id"], "forwarded")
-    till.wait_level()
-    assert till.payment(before["payment_id"])["confirmations"] == 1_000
-    assert till.entries("first-of-many") == till.entries("last-of-many") == [("payment", 400)]
