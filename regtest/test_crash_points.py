@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import os
 import re
 import signal
 import time
@@ -115,14 +114,6 @@ OTHERWISE_IN_WATCH_ONLY = ("connect", "book", "disconnect", "settle")
 """Writes that do other things in watch-only mode. All else is the same there, and is left to forwarding mode."""
 
 
-CHANGES_THE_NODE = ("sendrawtransaction", "loadwallet", "createwallet", "importdescriptors")
-"""All other exchanges only ask: each is the end of a first time beside one database, of a second beside the other.
-With CRASH_POINTS=all in the environment, of both beside both."""
-
-_ASKED = {"sqlite": 1, "postgres": 2}
-EVERY_HIT = os.environ.get("CRASH_POINTS") == "all"
-
-
 def lives(engine: str, mode: str) -> list[tuple[Armed, Way]]:
     """One for each point and hit."""
     ways = {**FIRST_WRITES, **EXCHANGES, **LAST_WRITES}
@@ -132,7 +123,6 @@ def lives(engine: str, mode: str) -> list[tuple[Armed, Way]]:
         if engine in way.engines and (mode == "forwarding" or name in OTHERWISE_IN_WATCH_ONLY)
         for moment in (("before", "inside", "after") if name in WRITES else ("before", "after"))
         for hit in range(1, way.hits + 1)
-        if name in WRITES or name in CHANGES_THE_NODE or way.hits == 1 or EVERY_HIT or hit == _ASKED[engine]
     ]
 
 
