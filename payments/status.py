@@ -121,7 +121,7 @@ def state_of(facts: Facts, tip_height: int) -> PaymentState:
         tx_hash=first.outpoint.txid if first else None,
         detected_at=min((o.first_seen for o in facts.outputs), default=None),
         failure_reason=reason,
-        wake_height=_wake_height(facts, live, status, confirmations, tip_height),
+        wake_height=_wake_height(facts, live, cover, status, tip_height),
     )
 
 
@@ -150,20 +150,24 @@ def _flags(facts: Facts, received: int) -> tuple[Flag, ...]:
 
 
 def _wake_height(
-    facts: Facts, live: list[OutputFact], status: Status, confirmations: int, tip_height: int
+    facts: Facts, live: list[OutputFact], cover: tuple[OutputFact, ...], status: Status, tip_height: int
 ) -> int | None:
-    if status is Status.CONFIRMING and confirmations >= 1:
-        return tip_height + 1  # each new depth is news
+    received = sum(o.value_sat for o in live)
+    tiers = [confirmations for above_sat, confirmations in facts.terms.tiers if received > above_sat]
+    if status is Status.CONFIRMING and all(o.height is not None for o in cover):
+        wanted = max([facts.terms.confirmations_required, *tiers])
+        # Each new depth is news as long as it is waited for; what is deeper waits for its booking alone.
+        if any(o.depth(tip_height) < o.needs_depth(wanted) for o in cover):
+            return tip_height + 1
     crossings = [
         o.height + o.needs_depth(facts.terms.confirmations_required) - 1
         for o in live
         if o.height is not None and not settled(o, facts.terms, tip_height)
     ]
-    received = sum(o.value_sat for o in live)
     crossings += [
         o.height + o.needs_depth(confirmations) - 1
-        for above_sat, confirmations in facts.terms.tiers
+        for confirmations in tiers
         for o in live
-        if received > above_sat and o.height is not None and o.depth(tip_height) < o.needs_depth(confirmations)
+        if o.height is not None and o.depth(tip_height) < o.needs_depth(confirmations)
     ]
     return min(crossings, default=None)

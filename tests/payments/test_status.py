@@ -47,7 +47,12 @@ SEEN = [
     ),
     case("exact, N-1 deep", facts(output("a", 40_000, depth=2)), CG, confirmed_sat=0, confirmations=2),
     case(
-        "exact, N deep, not yet booked", facts(output("a", 40_000, depth=3)), CG, confirmed_sat=40_000, confirmations=3
+        "exact, N deep, not yet booked: no block changes that",
+        facts(output("a", 40_000, depth=3)),
+        CG,
+        confirmed_sat=40_000,
+        confirmations=3,
+        wake_height=None,
     ),
     case(
         "two outputs in one transaction",
