@@ -72,7 +72,6 @@ class ChainFollower:
         the caller can report in between. `told` hears of each new cursor."""
         cursor = await self._database.read(stored.cursor) or await self._begin()
         connected = disconnected = 0
-        renew = False
         last_word = time.monotonic()
         while True:
             match next_step(cursor, await self._header(cursor)):
@@ -85,20 +84,15 @@ class ChainFollower:
                     log.warning("The node went on without block %s at height %d: stepping back", *cursor[::-1])
                     cursor = await self._disconnect(cursor, lost)
                     disconnected += 1
-                    renew = True
                 case Connect() if connected + disconnected >= at_most:
                     return Followed(cursor, connected, disconnected, more=True)
                 case Connect(block_hash, height):
-                    if renew:  # what was deep enough to be let alone may be spent otherwise in this branch
-                        await self._watchlist.renew_prevouts()
-                        renew = False
                     cursor = await self._connect(BlockId(height, block_hash), cursor.hash)
                     connected += 1
                 case Disconnect(block):
                     log.warning("Block %s at height %d is stale: stepping back", block.hash, block.height)
                     cursor = await self._disconnect(block, await self._parent_hash(block))
                     disconnected += 1
-                    renew = True
             told(cursor)
             if time.monotonic() - last_word > _PROGRESS_SECONDS:
                 log.info("Catching up with the chain: height %d", cursor.height)
@@ -155,9 +149,8 @@ class ChainFollower:
         self._check(raw[:HEADER_SIZE], block, parent)
         await self._watchlist.refresh()
         header, mined = self._match(raw, block)
-        changes = await self._database.write(stored.connect, header, mined, self._clock())
-        for transaction in mined:
-            self._watchlist.learn(transaction)
+        with self._watchlist.learning(mined):
+            changes = await self._database.write(stored.connect, header, mined, self._clock())
         tell(changes)
         return header.id
 
@@ -184,7 +177,8 @@ class ChainFollower:
             ) from error
 
     async def _disconnect(self, block: BlockId, parent: str) -> BlockId:
-        await self._database.write(stored.disconnect, block, parent)
+        with self._watchlist.disconnecting():
+            await self._database.write(stored.disconnect, block, parent)
         return BlockId(block.height - 1, parent)
 
     async def _passed(self, cursor: BlockId) -> bool:

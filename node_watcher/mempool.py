@@ -101,12 +101,11 @@ class Mempool:
         there = [(s, int(e["time"]) * 1000) for s, e in zip(found, entries, strict=True) if not isinstance(e, RpcError)]
         now = self._clock()
         # In the order in which they came, and in as few commits as the writer can make of them.
-        for changes in await asyncio.gather(
-            *(self._database.write(stored.record_seen, seen, entered, now) for seen, entered in there)
-        ):
-            tell(changes)
-        for seen, _ in there:
-            self._watchlist.learn(seen)
+        with self._watchlist.learning([seen for seen, _ in there]):
+            for changes in await asyncio.gather(
+                *(self._database.write(stored.record_seen, seen, entered, now) for seen, entered in there)
+            ):
+                tell(changes)
         return [seen.txid for seen, _ in there]
 
     async def _gone(self, missing: list[str]) -> list[tuple[str, str | None]] | None:

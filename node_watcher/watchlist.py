@@ -4,6 +4,8 @@ spending would be news."""
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from payments.model import IncomingTx, OutPoint
 from payments.tx import outpoint_key
@@ -28,6 +30,7 @@ class Watchlist:
         self._newest = 0
         self.scripts: dict[bytes, int] = {}
         self.prevouts: set[bytes] = set()
+        self._doubtful = False
 
     async def load(self) -> None:
         """Read everything from the database. A million scripts take a second or two."""
@@ -45,6 +48,8 @@ class Watchlist:
         Call it after raw bytes were fetched and before they are matched: whatever pays an address
         was made after the address was committed and shown.
         """
+        if self._doubtful:
+            await self.renew_prevouts()
         while True:
             page = await self._database.read(scripts_after, self._newest, _PAGE)
             for number, script in page:
@@ -54,18 +59,42 @@ class Watchlist:
                 return
 
     async def renew_prevouts(self) -> None:
-        """Drop the prevouts that nobody needs any more."""
+        """Read again what is worth watching, and drop the prevouts that nobody needs any more."""
         before = frozenset(self.prevouts)
-        watched = await self._database.read(prevouts_worth_watching)
+        self._doubtful = False  # a doubt that comes up meanwhile is not settled by what is read now
+        try:
+            watched = await self._database.read(prevouts_worth_watching)
+        except BaseException:
+            self._doubtful = True
+            raise
         learned_meanwhile = self.prevouts - before
         self.prevouts = {outpoint_key(outpoint) for outpoint in watched} | learned_meanwhile
 
-    def learn(self, incoming: IncomingTx) -> None:
-        """A transaction pays us: from now on whoever spends its inputs, or our outputs, is noticed.
+    @contextmanager
+    def disconnecting(self) -> Iterator[None]:
+        """A block is taken back inside: what was deep enough to be let alone may be spent otherwise now."""
+        try:
+            yield
+        finally:
+            self._doubtful = True
 
-        Call it once the transaction is recorded: what is learned before could be dropped again by
-        `renew_prevouts`, whose view of the database is older.
+    @contextmanager
+    def learning(self, transactions: Iterable[IncomingTx]) -> Iterator[None]:
+        """Transactions are recorded inside: from then on whoever spends their inputs, or our outputs, is noticed.
+
+        They are learned afterwards: what is learned before could be dropped again by `renew_prevouts`, whose view
+        of the database is older. Who fails may have recorded them all the same (an answer to COMMIT that is
+        lost), so then everything is read again.
         """
+        try:
+            yield
+        except BaseException:
+            self._doubtful = True
+            raise
+        for transaction in transactions:
+            self._learn(transaction)
+
+    def _learn(self, incoming: IncomingTx) -> None:
         if incoming.outputs:
             self.prevouts.update(outpoint_key(prevout) for prevout in incoming.prevouts)
             self.prevouts.update(outpoint_key(OutPoint(incoming.txid, output.vout)) for output in incoming.outputs)

@@ -124,22 +124,25 @@ class Witness:
         seen = of_ours(details["hex"], self._watchlist, self._meter)
         if seen is None or not seen.outputs:
             return 0  # an address of the descriptor that was never handed out
-        now = self._clock()
-        if "blockhash" in details and details["confirmations"] > 0:
-            changed = await self._database.write(_record_missed, seen, details["blockhash"], now)
-        elif details["confirmations"] == 0:
-            if isinstance((await self._rpc.batch([("getmempoolentry", txid)]))[0], RpcError):
-                return 0  # the wallet remembers what has left the mempool
-            await self._database.write(stored.record_seen, seen, now, now)
-            changed = True
-        else:
-            return 0
-        if not changed:
-            return 0  # in a block above our cursor: the chain loop comes to it
-        self._watchlist.learn(seen)
+        with self._watchlist.learning([seen]):
+            if not await self._record(seen, details):
+                return 0
         self.defects_total += 1
         log.error("The node's wallet knew payment transaction %s before the watcher did; recorded now", txid)
         return 1
+
+    async def _record(self, seen: IncomingTx, details: dict[str, Any]) -> bool:
+        """Write down what the watcher did not know; False when there was nothing to write."""
+        now = self._clock()
+        if "blockhash" in details and details["confirmations"] > 0:
+            # No change: in a block above our cursor, and the chain loop comes to it.
+            return await self._database.write(_record_missed, seen, details["blockhash"], now)
+        if details["confirmations"] != 0:
+            return False
+        if isinstance((await self._rpc.batch([("getmempoolentry", seen.txid)]))[0], RpcError):
+            return False  # the wallet remembers what has left the mempool
+        await self._database.write(stored.record_seen, seen, now, now)
+        return True
 
     async def _load(self) -> None:
         if self._wallet in await self._rpc.call("listwallets"):
