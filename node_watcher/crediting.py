@@ -20,6 +20,7 @@ from storage.database import Database
 
 log = logging.getLogger("nodetill")
 _AT_ONCE = 200
+_BLOCK_PRUNED = "Block not available"
 _MEND = "Run bitcoind with -checkblocks, and report it if the node finds its blocks in order."
 
 Evidence = dict[OutPoint, dict[str, Any]]
@@ -110,13 +111,10 @@ class Crediting:
         if answer is None:
             # Spent by the owner's wallet already: the block is the evidence, if the node still has it in
             # its active chain.
-            mined = await self._rpc.call("getrawtransaction", output.outpoint.txid, True, block_hash)
-            if not mined["in_active_chain"]:
+            depth = await self._depth_in_its_block(record, output, block_hash)
+            if depth < output.needs_depth(record.facts.terms.confirmations_required):
                 return None
-            _compare(record, output, mined["vout"][output.outpoint.vout])
-            if mined["confirmations"] < output.needs_depth(record.facts.terms.confirmations_required):
-                return None
-            return proof | {"spent": True, "confirmations": mined["confirmations"]}
+            return proof | {"spent": True, "confirmations": depth}
         if answer["bestblock"] != tip.hash:
             return None
         _compare(record, output, answer)
@@ -126,6 +124,21 @@ class Crediting:
                 f"read, but {answer['confirmations']} by the node's gettxout; nothing is credited. {_MEND}"
             )
         return proof | {"best_block": answer["bestblock"], "confirmations": answer["confirmations"]}
+
+    async def _depth_in_its_block(self, record: PaymentRecord, output: OutputFact, block_hash: str | None) -> int:
+        """Confirmations of a spent output by the node, which must describe it as we do; 0 outside its active chain."""
+        try:
+            mined = await self._rpc.call("getrawtransaction", output.outpoint.txid, True, block_hash)
+        except RpcError as error:
+            if _BLOCK_PRUNED not in error.message:  # its code is that of any trouble (RPC_MISC_ERROR)
+                raise
+            # We have read the block when it was there, with its work and its merkle root: whether it still
+            # counts is all that is asked.
+            return max(0, int((await self._rpc.call("getblockheader", block_hash))["confirmations"]))
+        if not mined["in_active_chain"]:
+            return 0
+        _compare(record, output, mined["vout"][output.outpoint.vout])
+        return int(mined["confirmations"])
 
 
 def _compare(record: PaymentRecord, output: OutputFact, answer: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,10 @@ import pytest
 from node_watcher.rpc import RpcError
 from node_watcher.signer import SweepInput
 from payments.address import script_pubkey
-from payments.model import BlockId, Status
+from payments.model import BlockId, OutPoint, Status
+from payments.record import PaymentRecord
+from regtest.node import RegtestNode
+from regtest.node_rpc import NodeError
 from tests.node_watcher.rig import FULL, Rig
 
 
@@ -27,9 +30,7 @@ async def test_credited_once_with_the_evidence(rig: Rig) -> None:
     assert await rig.crediting.book_due(tip) == 0
     assert await rig.balance() == 400
     assert await rig.status(payment) is Status.FORWARDED
-    row = await rig.database.read(lambda tx: tx.one("SELECT evidence FROM transfer WHERE kind = 'deposit'"))
-    assert row is not None
-    evidence = json.loads(row["evidence"])
+    evidence = await evidence_of(rig)
     assert evidence["block_hash"] == block
     assert evidence["best_block"] == tip.hash
     assert (evidence["value_sat"], evidence["confirmations"]) == (FULL, rig.depth)
@@ -94,24 +95,58 @@ async def test_refused_question_waits_for_the_next_pass(rig: Rig) -> None:
     assert await rig.crediting.book_due(tip) == 1
 
 
-async def test_spent_by_the_owner_before_it_was_credited(rig: Rig) -> None:
-    """Then the block is the evidence."""
-    payment = await rig.create()
-    txid = await rig.pay(payment)
-    (block,) = await rig.mine(1)
-    await rig.settle()
+async def spend_by_the_owner(rig: Rig, payment: PaymentRecord) -> OutPoint:
+    """Its one coin leaves the owner's wallet, in the next block."""
     outpoint = (await rig.payment(payment)).facts.outputs[0].outpoint
     target = script_pubkey(rig.node.new_address(), "regtest")
     coin = SweepInput(outpoint, FULL, payment.address_index)
     spent = rig.signer.sign_sweep([coin], target, 1_000, rig.node.height)
     await asyncio.to_thread(rig.node.rpc, "sendrawtransaction", spent.hex)
     await rig.mine(1)
-    assert rig.node.rpc("gettxout", txid, outpoint.vout, False) is None
-    await rig.settle()
-    assert await rig.balance() == 400
+    assert rig.node.rpc("gettxout", *outpoint, False) is None
+    return outpoint
+
+
+async def evidence_of(rig: Rig) -> dict[str, Any]:
     row = await rig.database.read(lambda tx: tx.one("SELECT evidence FROM transfer WHERE kind = 'deposit'"))
     assert row is not None
-    assert json.loads(row["evidence"]) | {"spent": True, "block_hash": block} == json.loads(row["evidence"])
+    evidence: dict[str, Any] = json.loads(row["evidence"])
+    return evidence
+
+
+async def test_spent_by_the_owner_before_it_was_credited(rig: Rig) -> None:
+    """Then the block is the evidence."""
+    payment = await rig.create()
+    await rig.pay(payment)
+    (block,) = await rig.mine(1)
+    await rig.settle()
+    await spend_by_the_owner(rig, payment)
+    await rig.settle()
+    assert await rig.balance() == 400
+    evidence = await evidence_of(rig)
+    assert evidence | {"spent": True, "block_hash": block} == evidence
+
+
+async def test_spent_and_pruned_before_it_was_credited(
+    make_node: Callable[..., RegtestNode], make_rig: Callable[..., Rig]
+) -> None:
+    """Credits were frozen for so long that the node has not even the block any more, which we read in time."""
+    node = make_node(extra_args=["-prune=1", "-fastprune"]).fund(5)
+    rig = await make_rig(node).open()
+    payment = await rig.create()
+    await rig.pay(payment)
+    (block,) = await rig.mine(1)
+    await rig.follower.follow()
+    await spend_by_the_owner(rig, payment)
+    await asyncio.to_thread(node.mine, 600)
+    await rig.follower.follow()
+    node.rpc("pruneblockchain", node.height - 300)
+    with pytest.raises(NodeError, match="pruned"):
+        node.rpc("getblock", block)
+    await rig.settle()
+    assert await rig.balance() == 400
+    evidence = await evidence_of(rig)
+    assert evidence | {"spent": True, "block_hash": block, "confirmations": 602} == evidence
 
 
 async def test_an_output_the_node_never_had_is_not_taken_for_spent(rig: Rig) -> None:
