@@ -22,6 +22,10 @@ TOPICS: Final = ("rawtx", "hashblock", "sequence")
 _HASH_SIZE: Final = 32
 _SEQUENCE_SIZES: Final = (33, 41)  # hash and label; with the mempool's own counter for A and R
 _LARGEST: Final = 4_000_000  # bytes: no transaction is larger than a block may weigh
+_LARGEST_WORTH_READING: Final = 400_000
+"""Bytes. What a mempool takes weighs no more (Bitcoin Core, MAX_STANDARD_TX_WEIGHT); anything larger comes in a block,
+which is read whole, and only somebody who wants to keep us busy sends it here without end."""
+
 _WAITING: Final = 100_000
 """Messages kept while our loop is busy; beyond it the node drops, and the counter shows a gap."""
 
@@ -157,6 +161,7 @@ class Hints:
         for option, value in (
             (zmq.LINGER, 0),
             (zmq.RCVHWM, _WAITING),
+            (zmq.MAXMSGSIZE, 2 * _LARGEST),  # who sends more is cut off, before it is in memory
             (zmq.IPV6, 1),
             (zmq.HEARTBEAT_IVL, beat),
             (zmq.HEARTBEAT_TIMEOUT, 3 * beat),
@@ -199,7 +204,8 @@ class Hints:
         if not topic.follows(int.from_bytes(frames[2], "little")):
             self._on_hint(Hint.GAP)
         if topic.name == "rawtx":
-            self._on_rawtx(frames[1])
+            if len(frames[1]) <= _LARGEST_WORTH_READING:
+                self._on_rawtx(frames[1])
         elif topic.name == "hashblock" or frames[1][_HASH_SIZE : _HASH_SIZE + 1] in (b"C", b"D"):
             self._on_hint(Hint.BLOCK)
         elif frames[1][_HASH_SIZE : _HASH_SIZE + 1] == b"R":

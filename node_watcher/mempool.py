@@ -19,6 +19,8 @@ from storage.database import Database
 
 log = logging.getLogger("nodetill")
 _CHUNK = 1_000
+_BREATH_BYTES = 100_000
+"""Some 1 ms of ordinary transactions, 50 ms of the worst that can be made up."""
 
 
 class TipMoved(NodeError):
@@ -47,7 +49,7 @@ class Mempool:
 
         `at` is the tip for which the node was believed; raises `TipMoved` when it has another now."""
         await self._watchlist.refresh()
-        return len(await self._record(self._matches(raws), at))
+        return len(await self._record(await self._matches(raws), at))
 
     async def look(self, tip: BlockId) -> bool:
         """Compare the whole mempool with what we believe; call it when our cursor is at `tip`.
@@ -65,7 +67,7 @@ class Mempool:
             answers = await self._rpc.batch([("getrawtransaction", txid) for txid in chunk])
             fetched = {t: answer for t, answer in zip(chunk, answers, strict=True) if isinstance(answer, str)}
             await self._watchlist.refresh()
-            found = self._matches(fetched.values())
+            found = await self._matches(fetched.values())
             recorded = await self._record(found)
             # What was gone just when it was asked about may be back: it is looked at again.
             self._looked_at |= fetched.keys() - {seen.txid for seen in found if seen.txid not in recorded}
@@ -86,8 +88,17 @@ class Mempool:
             answers = await self._rpc.batch([("getrawtransaction", txid) for txid in gone])
             await self.hear([answer for answer in answers if isinstance(answer, str)])
 
-    def _matches(self, raws: Iterable[bytes | str]) -> list[IncomingTx]:
-        return [seen for raw in raws if (seen := of_ours(raw, self._watchlist, self._meter)) is not None]
+    async def _matches(self, raws: Iterable[bytes | str]) -> list[IncomingTx]:
+        """Those of ours. Whatever is sent to us, the loop answers others in between."""
+        found, read = [], 0
+        for raw in raws:
+            if (seen := of_ours(raw, self._watchlist, self._meter)) is not None:
+                found.append(seen)
+            read += len(raw)
+            if read >= _BREATH_BYTES:
+                read = 0
+                await asyncio.sleep(0)
+        return found
 
     async def _record(self, found: Sequence[IncomingTx], at: str | None = None) -> list[str]:
         """Record those that the node has in its mempool; their txids."""

@@ -30,6 +30,7 @@ _HEARTBEAT_SECONDS = 5.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 _LONG_PASS_SECONDS = 60.0
 _HEARD_AT_MOST = 50_000
+_HEARD_BYTES_AT_MOST = 100_000_000
 # A full disk, a server that restarts: the world's misbehaviour, which ends by itself or by a person.
 _DATABASE_TROUBLE = (DatabaseBusy, DatabaseUnusable)
 
@@ -61,6 +62,7 @@ class Watcher:
         self.health = HealthReport(database, self._meter, self_audit, min(_HEARTBEAT_SECONDS, interval))
         self._wanted = asyncio.Event()
         self._heard: list[bytes] = []
+        self._heard_bytes = 0
         self._heard_since = 0.0
         self._hearing = asyncio.Event()
         self._passed = asyncio.Condition()
@@ -74,12 +76,14 @@ class Watcher:
 
     def hear_rawtx(self, raw: bytes) -> None:
         """A rawtx hint. Only kept here; matching happens in the task that waits for it."""
-        if len(self._heard) >= _HEARD_AT_MOST:
+        if len(self._heard) >= _HEARD_AT_MOST or self._heard_bytes >= _HEARD_BYTES_AT_MOST:
             self._heard.clear()  # nobody answers for them just now; a pass will find what is ours
+            self._heard_bytes = 0
             self.ask_sooner()
         if not self._heard:
             self._heard_since = time.monotonic()
         self._heard.append(raw)
+        self._heard_bytes += len(raw)
         self._hearing.set()
 
     def ask_sooner(self) -> None:
@@ -138,7 +142,8 @@ class Watcher:
         while True:
             await self._hearing.wait()
             self._hearing.clear()
-            raws, self._heard, since = self._heard, [], self._heard_since
+            raws, since = self._heard, self._heard_since
+            self._heard, self._heard_bytes = [], 0
             if self._look.believed_at is None:
                 continue  # it may be another network's node, with the same scripts
             try:

@@ -167,6 +167,30 @@ async def test_what_is_larger_than_any_transaction_is_malformed() -> None:
         assert {len(raw) for raw in heard.raws} == {len(b"probe")}
 
 
+async def test_what_no_mempool_takes_is_not_read() -> None:
+    """The node sends it with its block; somebody else, to keep us busy."""
+    async with publishing() as (pub, where), listening({"rawtx": where}) as heard:
+        await heard.connected()
+        await wait_for_async(lambda: probe(pub, heard))
+        topic = heard.hints.topics["rawtx"]
+        for size in (400_001, 400_000):
+            messages = topic.messages_total
+            await pub.send_multipart([b"rawtx", bytes(size), heard_next(heard)])
+            await wait_for_async(lambda was=messages: topic.messages_total > was)  # type: ignore[misc]
+        assert {len(raw) for raw in heard.raws} == {len(b"probe"), 400_000}
+        assert (topic.gaps_total, heard.hints.malformed_total) == (0, 0)
+
+
+async def test_who_sends_giants_is_cut_off_and_heard_again() -> None:
+    async with publishing() as (pub, where), listening({"rawtx": where}, 0.2) as heard:
+        await heard.connected()
+        await wait_for_async(lambda: probe(pub, heard))
+        await pub.send_multipart([b"rawtx", bytes(8_000_001), heard_next(heard)])
+        await wait_for_async(lambda: heard.said.count(Hint.CONNECTED) == 2)
+        await wait_for_async(lambda: probe(pub, heard))
+        assert {len(raw) for raw in heard.raws} == {len(b"probe")}
+
+
 async def test_another_program_at_the_port_is_outlived() -> None:
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 mail.example.org ESMTP: this is not the node at all, and says so at length\r\n")

@@ -23,6 +23,28 @@ async def test_a_hint_is_recorded_once_the_node_confirms_it(rig: Rig) -> None:
     assert await rig.events(payment) == ["created", "detected", "confirming"]
 
 
+async def test_hints_that_take_long_to_read_hold_up_nobody(rig: Rig) -> None:
+    """A witness of 100,000 empty items, twenty times: others have their turn after each."""
+    empty = b"\xfe" + (100_000).to_bytes(4, "little") + bytes(100_000)
+    spends = b"\x01" + b"\x11" * 32 + bytes(4) + b"\x00" + b"\xff" * 4
+    pays = b"\x01" + (1_000).to_bytes(8, "little") + b"\x01\x51"
+    slow = (2).to_bytes(4, "little") + b"\x00\x01" + spends + pays + empty + bytes(4)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    waiting = asyncio.create_task(others())
+    await rig.watchlist.refresh()
+    before = turns
+    assert await rig.mempool.hear([slow] * 20) == 0
+    waiting.cancel()
+    assert turns - before >= 20
+
+
 async def test_a_forged_hint_is_not_believed(rig: Rig) -> None:
     """ZMQ authenticates nobody: a transaction that the node does not have is nothing."""
     payment = await rig.create()

@@ -433,3 +433,7 @@ async def test_hints_without_end_are_bounded(rig: Rig) -> None:
     for _ in range(120_000):
         watcher.hear_rawtx(b"\x00")
     assert len(watcher._heard) <= 50_000
+    giant = bytes(400_000)
+    for _ in range(1_000):
+        watcher.hear_rawtx(giant)
+    assert sum(map(len, watcher._heard)) <= 101_000_000
