@@ -71,6 +71,11 @@ class PostgresTx:
             raise _translated(error) from error
 
 
+_DURABLE = b"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+"""Whatever the server, the role or the URL says: a commit that was told is on the disk (an address that was shown,
+credits). What asks for more than that (a standby) stays as it is."""
+
+
 class PostgresEngine:
     """Opens connections to one PostgreSQL database."""
 
@@ -87,9 +92,11 @@ class PostgresEngine:
 
     def connect(self) -> PgConnection:
         try:
-            return psycopg.connect(
+            connection = psycopg.connect(
                 self.url, autocommit=True, row_factory=dict_row, connect_timeout=10, client_encoding="UTF8"
             )
+            connection.execute(_DURABLE)
+            return connection
         except psycopg.Error as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise DatabaseUnusable(

@@ -163,6 +163,18 @@ async def test_postgres_writers_queue_whatever_the_servers_default(postgres_serv
     assert dict(shown or {}) == {"transaction_isolation": "read committed"}
 
 
+@pytest.mark.parametrize("leader", [False, True])
+@pytest.mark.parametrize(("said", "kept"), [("off", "on"), ("local", "local"), ("remote_apply", "remote_apply")])
+async def test_every_postgres_commit_is_on_the_disk(
+    postgres_server: PostgresServer, said: str, kept: str, leader: bool
+) -> None:
+    """Whatever server, role or URL say; more than that stays."""
+    url = f"{postgres_server.create_database()}?options=-c%20synchronous_commit%3D{said}"
+    async with Database(url, leader=leader) as database:
+        shown = await database.write(lambda tx: tx.one("SHOW synchronous_commit"))
+    assert dict(shown or {}) == {"synchronous_commit": kept}
+
+
 async def test_a_wrong_password_is_not_repeated(postgres_server: PostgresServer) -> None:
     url = postgres_server.create_database()
     host = url.rsplit("@", 1)[1]
