@@ -64,7 +64,7 @@ class HttpRpc(PatientRpc):
             self._refused_status(status, calls)
         try:
             return self._answers(json.loads(text, parse_float=Decimal), calls)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             self._refused_status(status, calls)
 
     @staticmethod
@@ -83,12 +83,34 @@ class HttpRpc(PatientRpc):
         raise ValueError("not what was asked for")
 
 
+_SHAPES: dict[str, type | tuple[type, ...]] = {
+    "getbestblockhash": str,
+    "getblock": str,
+    "getblockchaininfo": dict,
+    "getblockhash": str,
+    "getblockheader": (dict, str),
+    "getchaintips": list,
+    "getmempoolentry": dict,
+    "getmempoolinfo": dict,
+    "getnetworkinfo": dict,
+    "getrawmempool": list,
+    "getrawtransaction": (dict, str),
+    "gettransaction": dict,
+    "gettxout": (dict, type(None)),
+    "gettxspendingprevout": list,
+    "listsinceblock": dict,
+}
+"""What a result is made of (RPC help): something else was not said by bitcoind, or not to this question."""
+
+
 def _result(method: str, answer: dict[str, Any]) -> Any:
     """JSON-RPC 1.0 always has `error`, null where all went well; 2.0 leaves it out then."""
     error = answer.get("error")
     if error is None:
         if "result" not in answer:
             raise ValueError("neither result nor error")
+        if not isinstance(answer["result"], _SHAPES.get(method, object)):
+            raise TypeError("the answer to something else")
         return answer["result"]
     if not isinstance(error, dict):
         raise TypeError("an error without a code")

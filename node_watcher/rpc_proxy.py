@@ -115,7 +115,7 @@ class ProxyRpc(PatientRpc):
             if not isinstance(code, int):
                 self._refused_status(200, [call])
             return RpcError(name, code, str(error.message))
-        except (AttributeError, TypeError):  # or for an answer
+        except (AttributeError, TypeError, RecursionError):  # or for an answer
             self._refused_status(200, [call])
 
 

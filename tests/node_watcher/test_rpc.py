@@ -306,7 +306,27 @@ ANSWERS = [
     b'{"hello": 1}',
     b'{"result": null, "error": "boom", "id": 0}',
     b'{"result": null, "error": {"code": "x"}, "id": 0}',
+    b"[" * 100_000,
 ]
+
+
+@pytest.mark.parametrize(
+    ("method", "result"), [("getblockchaininfo", '"text"'), ("getbestblockhash", "{}"), ("gettxout", "[]")]
+)
+async def test_the_answer_to_another_question(method: str, result: str) -> None:
+    """As from a proxy that mixes answers up: it is refused here, and no loop has to look at what it is made of."""
+    page = b'{"result": %s, "error": null, "id": 0}' % result.encode()
+
+    async def mixed_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(page) + page)
+        await reader.read()
+
+    async with listening(mixed_up) as url:
+        rpc = HttpRpc(url, Credentials(user="u", password="p"))
+        with pytest.raises(NodeUnavailable, match="is not bitcoind"):
+            await rpc.call(method)
+        await rpc.close()
 
 
 @pytest.mark.parametrize("page", ANSWERS)
