@@ -152,6 +152,7 @@ def test_what_was_changed_is_named(till: RunningService, check: str) -> None:
 def test_a_broken_ledger_stops_credits_until_it_is_whole(till: RunningService) -> None:
     sentence, change, back = CHANGES["hash-chain"]
     till.stop()
+    said_before = till.log_says("Audit: Transfer")  # its own audit may have come upon a change of another test
     tamper(till.database_url, change)
     till.start(ready=False)
     till.wait("the verdict", lambda: "ledger" in till.not_ready())
@@ -161,7 +162,7 @@ def test_a_broken_ledger_stops_credits_until_it_is_whole(till: RunningService) -
     shown = till.wait_payment(payment["payment_id"], lambda p: p["confirmations"] == 3)
     assert (shown["status"], shown["credited"]) == ("confirming", 0)
     assert figures(till)["nodetill_credits_frozen"] == figures(till)["nodetill_ledger_differences"] == 1
-    assert till.log_says("Audit: Transfer") == 1
+    assert till.log_says("Audit: Transfer") == said_before + 1
     done = audit(till)
     assert done.code == 1
     assert sentence in next(line for line in done.out.splitlines() if line.startswith("hash-chain: "))
