@@ -11,6 +11,9 @@ from api.shop import SHOP, Shop
 from storage.errors import StorageError
 from storage.till import health
 
+_RECENT_SECONDS = 20.0
+"""The watcher writes every five seconds, and a write is tried for three."""
+
 
 async def healthz(request: web.Request) -> web.Response:
     """The process lives and answers. Says nothing about the node."""
@@ -26,6 +29,9 @@ async def readyz(request: web.Request) -> web.Response:
     except StorageError as error:
         return _not_ready([_reason("database", str(error))])
     reasons = reasons_of(shop, report, now)
+    # What the watcher says of itself stands in that very database, so it is old when nothing can be written.
+    if (why := shop.database.cannot_write(_RECENT_SECONDS)) is not None:
+        reasons = [_reason("database", why), *reasons]
     if reasons:
         return _not_ready(reasons)
     return answer({"status": "ready", "network": shop.network, "tip_height": report["tip_height"]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, suppress
@@ -107,6 +108,12 @@ class Database:
             raise RuntimeError("the database is not open")
         result: T = await self._writer.run(lambda tx: body(tx, *args, **kwargs))
         return result
+
+    def cannot_write(self, within: float) -> str | None:
+        """Why the newest write of this process failed, if it was tried in the last `within` seconds; None when it
+        went well: a disk that is full, a server that is away."""
+        trouble = None if self._writer is None else self._writer.trouble
+        return trouble.reason if trouble is not None and time.monotonic() - trouble.at < within else None
 
     async def read(self, body: Callable[Concatenate[Tx, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `body(tx, …)` over one snapshot, without writing."""

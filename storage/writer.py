@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -51,8 +52,19 @@ class _Job:
     error: BaseException | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why the newest write was not possible, and when (`at`, seconds of the monotonic clock)."""
+
+    reason: str
+    at: float
+
+
 class Writer:
     """Queue and thread of one process. Start and use it inside a running event loop."""
+
+    trouble: Trouble | None = None
+    """None when the newest batch was committed."""
 
     def __init__(self, engine: Engine, on_commit: Callable[[], None]) -> None:
         self._engine = engine
@@ -95,9 +107,15 @@ class Writer:
                             job.error = error
                         break
                     threading.Event().wait(0.05 * 2**attempt)
+            self._remember_trouble(batch)
             self._tell(batch)
         if connection is not None:
             connection.close()
+
+    def _remember_trouble(self, batch: list[_Job]) -> None:
+        if batch:
+            errors = [job.error for job in batch if isinstance(job.error, DatabaseBusy | DatabaseUnusable)]
+            self.trouble = Trouble(str(errors[0]), time.monotonic()) if errors else None
 
     def _reconnect(self) -> Any:
         try:

@@ -12,7 +12,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api.server import CannotListen, serving
 from node_watcher.meter import Meter
+from storage.errors import DatabaseUnusable
 from storage.till import report_health
+from storage.tx import Tx
 from tests.api.till import BASE, Till
 
 
@@ -35,6 +37,21 @@ async def test_ready_or_why_not(till: Till) -> None:
     assert (status, body["status"], body["tip_height"]) == (200, "ready", 100)
     status, body = await reported(till, {"reasons": []}, ago_ms=600_000)
     assert (status, body["reasons"][0]["code"]) == (503, "watcher")
+
+
+async def test_not_ready_while_nothing_can_be_written(till: Till) -> None:
+    """The watcher cannot write that either: its last word was that all is well."""
+
+    def onto_a_full_disk(tx: Tx) -> None:
+        raise DatabaseUnusable("database or disk is full")
+
+    assert (await reported(till, {"reasons": []}))[0] == 200
+    with pytest.raises(DatabaseUnusable):
+        await till.database.write(onto_a_full_disk)
+    response = await till.client.get("/readyz")
+    assert response.status == 503
+    assert (await response.json())["reasons"] == [{"code": "database", "detail": "database or disk is full"}]
+    assert (await reported(till, {"reasons": []}))[0] == 200
 
 
 async def test_creates_work_while_not_ready(till: Till) -> None:

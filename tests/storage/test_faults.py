@@ -150,7 +150,10 @@ async def test_a_full_disk_is_named_and_forgotten_when_there_is_room(sqlite: Dat
     answers = await asyncio.gather(*(sqlite.write(add, n, "x" * 90_000) for n in range(3)), return_exceptions=True)
     assert all(isinstance(a, StorageError) and "full" in str(a) for a in answers), answers
     assert await sqlite.read(numbers) == []
+    assert "full" in (sqlite.cannot_write(20) or "")
+    assert sqlite.cannot_write(0) is None  # nothing was tried since
     await sqlite.write(lambda tx: tx.one("PRAGMA max_page_count = 1000000"))
+    assert sqlite.cannot_write(20) is None
     assert await sqlite.write(add, 1, "x" * 90_000) == 1
 
 
