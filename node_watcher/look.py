@@ -147,5 +147,6 @@ def _node_behind(cursor: BlockId) -> Reason:
     return Reason(
         "node-behind",
         f"The node does not have block {cursor.hash} at height {cursor.height} any more, which it gave us before: "
-        "it went back (a crash, a restored disk). Nothing is undone; nodetill waits until it has caught up.",
+        "it went back (a crash, a restored disk), or is another node. nodetill waits until it has caught up, and "
+        "undoes nothing meanwhile.",
     )
