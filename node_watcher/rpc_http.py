@@ -86,7 +86,6 @@ class HttpRpc(PatientRpc):
 _SHAPES: dict[str, type | tuple[type, ...]] = {
     "getbestblockhash": str,
     "getblock": str,
-    "getblockchaininfo": dict,
     "getblockhash": str,
     "getblockheader": (dict, str),
     "getchaintips": list,

@@ -311,7 +311,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(
-    ("method", "result"), [("getblockchaininfo", '"text"'), ("getbestblockhash", "{}"), ("gettxout", "[]")]
+    ("method", "result"), [("getnetworkinfo", '"text"'), ("getbestblockhash", "{}"), ("gettxout", "[]")]
 )
 async def test_the_answer_to_another_question(method: str, result: str) -> None:
     """As from a proxy that mixes answers up: it is refused here, and no loop has to look at what it is made of."""
