@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,19 @@ class Done:
 Run = Callable[..., Done]
 
 
+@contextmanager
+def logging_as_it_was() -> Iterator[None]:
+    """A command sets up logging for its process, which here is everybody's."""
+    root, ours = logging.getLogger(), logging.getLogger("nodetill")
+    before = list(root.handlers), root.level, list(ours.handlers), ours.level
+    try:
+        yield
+    finally:
+        root.handlers[:], ours.handlers[:] = before[0], before[2]
+        root.setLevel(before[1])
+        ours.setLevel(before[3])
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """`run("keys", "list", typed="…")` in an empty folder, without a terminal."""
@@ -44,7 +59,8 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
 
     def go(*arguments: Any, typed: str = "") -> Done:
         monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
-        code = main.main([str(argument) for argument in arguments])
+        with logging_as_it_was():
+            code = main.main([str(argument) for argument in arguments])
         said = capsys.readouterr()
         assert "Traceback" not in said.err
         return Done(code, said.out, said.err)

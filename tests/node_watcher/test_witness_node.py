@@ -104,7 +104,7 @@ async def test_a_witness_that_is_away_or_behind(
             await watcher.check_now()
             assert await codes(rig) == ["witness-silent"]
             assert seen.url in (await rig.database.read(till.health))["reasons"][0]["detail"]
-            assert (await rig.payment(payment)).state.confirmations == 3  # recorded
+            assert (await rig.payment(payment)).state.confirmations >= rig.depth  # recorded
             assert await rig.balance() == 0
             if away:
                 await asyncio.to_thread(other.start)  # it has none of the three blocks

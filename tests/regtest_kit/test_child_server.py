@@ -22,6 +22,7 @@ class Shell(ChildServer):
         self.script = script
 
     def _spawn(self) -> ChildProcess:
+        (self.folder / "answer").unlink(missing_ok=True)  # of the run before
         command = ["/bin/sh", "-c", self.script]
         return ChildProcess(command, log_file=self.log_file, folder=self.folder, remove_on_orphan=self.remove_on_orphan)
 
