@@ -14,6 +14,7 @@ from payments.record import PaymentRecord
 from payments.view import payment_view
 from storage.idempotency import KeyReused, StoredAnswer, store_answer, stored_answer
 from storage.payments import NewPayment, TooManyOpen, create
+from storage.till import step_over
 from storage.tx import Tx
 
 log = logging.getLogger("nodetill")
@@ -40,10 +41,13 @@ def request_hash(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def open_in(tx: Tx, shop: Shop, wanted: NewPayment, again: Repeatable | None, now: int) -> Opened:
-    """Transaction body: the payment, its event, and the answer under its key, or none of them."""
+def open_in(tx: Tx, shop: Shop, wanted: NewPayment, again: Repeatable | None, now: int, floor: int) -> Opened:
+    """Transaction body: the payment, its event, and the answer under its key, or none of them. Its address has
+    index `floor` or a higher one."""
     if again is not None and (stored := stored_answer(tx, *again)) is not None:
         return Opened(stored.body, None)
+    if floor:
+        step_over(tx, shop.keychain_id, floor)
     record = create(tx, wanted, shop.keychain_id, shop.derive, now)
     text = json.dumps(payment_view(record, shop.public_url))
     if again is not None:
@@ -68,6 +72,7 @@ async def open_payment(
     if package is None:
         known = ", ".join(package.id for package in shop.packages)
         raise Problem(Kind.PACKAGE_NOT_FOUND, f"There is no package {package_id}; on sale are: {known}.")
+    floor = await shop.index_floor.get(shop.database, shop.keychain_id, shop.check_now)
     now = shop.now_ms()
     wanted = NewPayment(
         user_id=user_id,
@@ -77,7 +82,7 @@ async def open_payment(
         max_open=shop.offer.max_open_per_user,
     )
     try:
-        opened = await shop.database.write(open_in, shop, wanted, again, now)
+        opened = await shop.database.write(open_in, shop, wanted, again, now, floor)
     except KeyReused:
         raise Problem(Kind.KEY_REUSED, _OTHER_BODY) from None
     except TooManyOpen as error:

@@ -12,6 +12,7 @@ from typing import Protocol
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from api.index_floor import IndexFloor
 from payments.model import ExcessPolicy, LatePolicy, Package, Terms
 from storage.database import Database
 from storage.payments import Derive
@@ -86,6 +87,7 @@ class Shop:
     `keychain_id` and `derive` give new payments their address. `check_now` asks the watcher for a
     pass at once and returns when it is done (False: the node could not be asked), or raises `TimeoutError`.
     `public_url` has no slash at its end.
+    `index_floor`: which addresses may be given out, found with the first payment.
     `stale_after_ms`: a watcher that has not reported for so long counts as dead.
     """
 
@@ -102,6 +104,7 @@ class Shop:
     stale_after_ms: int = 120_000
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     demo: DemoNode | None = None
+    index_floor: IndexFloor = field(default_factory=IndexFloor)
 
     async def check_soon(self) -> Asked:
         """Ask for a pass and wait for it, but not for ever: a slow node must not hold up an answer.

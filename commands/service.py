@@ -29,6 +29,7 @@ from node_watcher.forwarder import Forwarder
 from node_watcher.gate import Gate
 from node_watcher.hints import Hint
 from node_watcher.look import Look
+from node_watcher.look_ahead import LookAhead
 from node_watcher.mempool import Mempool
 from node_watcher.meter import Meter
 from node_watcher.record.parts import RecordedDatabase
@@ -160,7 +161,7 @@ async def _watcher(
     rpc, clock = tape.rpc(client), tape.clock
     rest = rest_client(settings)
     stack.push_async_callback(rest.close)
-    watchlist = Watchlist(database)
+    watchlist = Watchlist(database, LookAhead(keychain_id, keychain.descriptor.derive))
     network, rules = settings.node.network, chain_rules(settings)
     witnesses = witness_nodes(settings)
     for witness in witnesses:

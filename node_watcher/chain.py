@@ -149,6 +149,9 @@ class ChainFollower:
         self._check(raw[:HEADER_SIZE], block, parent)
         await self._watchlist.refresh()
         header, mined = self._match(raw, block)
+        while await self._watchlist.step_over(mined):
+            header, mined = self._match(raw, block)
+        mined = self._watchlist.handed_out(mined)
         with self._watchlist.learning(mined):
             changes = await self._database.write(stored.connect, header, mined, self._clock())
         tell(changes)

@@ -77,4 +77,4 @@ class ChainScan:
                 f"The node gave block {wanted.hash} at height {wanted.height} in a shape that cannot be read ({error})."
             ) from error
         await asyncio.sleep(self._pause)
-        return ScannedBlock(header, tuple(ours))
+        return ScannedBlock(header, tuple(self._watchlist.handed_out(ours)))

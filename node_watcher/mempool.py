@@ -109,7 +109,10 @@ class Mempool:
         if found and at is not None and entries.pop() != at:
             raise TipMoved
         # An error: forged, or mined meanwhile, and then the block will tell.
-        there = [(s, int(e["time"]) * 1000) for s, e in zip(found, entries, strict=True) if not isinstance(e, RpcError)]
+        confirmed = [(s, e) for s, e in zip(found, entries, strict=True) if not isinstance(e, RpcError)]
+        await self._watchlist.step_over([seen for seen, _ in confirmed])
+        shown = self._watchlist.handed_out([seen for seen, _ in confirmed])
+        there = [(seen, int(entry["time"]) * 1000) for seen, (_, entry) in zip(shown, confirmed, strict=True)]
         now = self._clock()
         # In the order in which they came, and in as few commits as the writer can make of them.
         with self._watchlist.learning([seen for seen, _ in there]):

@@ -3,18 +3,23 @@ spending would be news."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from node_watcher.look_ahead import GAP, LookAhead
 from payments.model import IncomingTx, OutPoint
 from payments.tx import outpoint_key
 from storage.database import Database
 from storage.payments import ALL_SCRIPTS, scripts_after
+from storage.till import next_index, step_over
 from storage.watched import prevouts_worth_watching
 
 log = logging.getLogger("nodetill")
 _PAGE = 10_000
+_BREATH = 50
+_NOBODYS = 0
 _TOLD_EVERY = 100_000
 
 
@@ -23,10 +28,12 @@ class Watchlist:
 
     Scripts are never forgotten: an address is watched for ever. Prevouts are the inputs of payments
     that are not deep yet (whoever else spends them replaces the payment) and our own unswept coins.
+    With a `LookAhead`, `scripts` also has the next addresses, which are nobody's: number 0.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, ahead: LookAhead | None = None) -> None:
         self._database = database
+        self.ahead = ahead
         self._newest = 0
         self.scripts: dict[bytes, int] = {}
         self.prevouts: set[bytes] = set()
@@ -41,6 +48,8 @@ class Watchlist:
                 log.info("Loading watched addresses: %d so far", len(self.scripts))
         await self.renew_prevouts()
         log.info("Watching %d addresses", len(self.scripts))
+        if self.ahead is not None:
+            await self._slide(self.ahead, await self._database.read(next_index, self.ahead.keychain_id))
 
     async def refresh(self) -> None:
         """Learn the scripts of payments created since, by this process or another.
@@ -52,11 +61,53 @@ class Watchlist:
             await self.renew_prevouts()
         while True:
             page = await self._database.read(scripts_after, self._newest, _PAGE)
-            for number, script in page:
+            first = 0
+            for number, script, keychain_id, index in page:
                 self.scripts[script] = number
                 self._newest = number
+                if self.ahead is not None and keychain_id == self.ahead.keychain_id:
+                    first = index + 1
+            if self.ahead is not None and first:
+                await self._slide(self.ahead, first)
             if len(page) < _PAGE:
                 return
+
+    async def _slide(self, ahead: LookAhead, first: int) -> None:
+        """All below index `first` were handed out, or never will be."""
+        for script in ahead.passed(first):
+            if self.scripts[script] == _NOBODYS:
+                del self.scripts[script]
+        for count, script in enumerate(ahead.more()):
+            self.scripts.setdefault(script, _NOBODYS)
+            if count % _BREATH == _BREATH - 1:
+                await asyncio.sleep(0)
+
+    async def step_over(self, found: Sequence[IncomingTx]) -> bool:
+        """Never hand out an address that one of these pays though nobody was shown it, nor those around it.
+
+        Call it before anything is recorded of transactions that are in the node's mempool or in a block. When
+        it returns True the next addresses are others, and the same bytes may pay one of them, too.
+        """
+        paid = {} if self.ahead is None else self.ahead.paid(found)
+        if self.ahead is None or not paid:
+            return False
+        first = await self._database.write(step_over, self.ahead.keychain_id, max(paid) + 1 + GAP)
+        for index, txid in sorted(paid.items()):
+            log.error(
+                "Transaction %s pays the address with index %d, which this database has not handed out: it is an older "
+                "copy, or something else hands out addresses of the same descriptor. Nobody is credited; the coins "
+                "are in the owner's wallet. The next address will be that with index %d",
+                *(txid, index, first),
+            )
+        await self._slide(self.ahead, first)
+        return True
+
+    def handed_out(self, found: Iterable[IncomingTx]) -> list[IncomingTx]:
+        """The same transactions, with those of their outputs that pay the address of a payment."""
+        return [
+            seen._replace(outputs=tuple(o for o in seen.outputs if self.scripts.get(o.script_pubkey, _NOBODYS)))
+            for seen in found
+        ]
 
     async def renew_prevouts(self) -> None:
         """Read again what is worth watching, and drop the prevouts that nobody needs any more."""

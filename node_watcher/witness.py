@@ -122,7 +122,11 @@ class Witness:
         details: dict[str, Any] = await self._rpc.call("gettransaction", txid, wallet=self._wallet)
         await self._watchlist.refresh()
         seen = of_ours(details["hex"], self._watchlist, self._meter)
-        if seen is None or not seen.outputs:
+        if seen is None:
+            return 0
+        await self._watchlist.step_over([seen])
+        (seen,) = self._watchlist.handed_out([seen])
+        if not seen.outputs:
             return 0  # an address of the descriptor that was never handed out
         with self._watchlist.learning([seen]):
             if not await self._record(seen, details):

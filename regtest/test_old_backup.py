@@ -1,56 +1,113 @@
-"""An older copy of the database is put back, as docs/operations.md says."""
+"""An older copy of the database is put back: no address that somebody was shown is shown to another."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from api.index_floor import DISTANCE
+from node_watcher.look_ahead import GAP
 from regtest.command_line import ROOT
 from regtest.conftest import MakeTill
 from regtest.node import RegtestNode
+from regtest.service import RunningService
+from regtest.test_record import same
+
+Payment = dict[str, Any]
 
 
 def step_over() -> str:
-    """The statement that operators are told to run."""
+    """The statement that operators may run as well."""
     (found,) = re.findall(r'"(UPDATE keychain [^"]+)"', (ROOT / "docs" / "operations.md").read_text("utf-8"))
     return str(found)
 
 
-def test_an_older_copy_of_the_database(node: RegtestNode, make_till: MakeTill, tmp_path: Path) -> None:
-    till = make_till(node)
-    path, copy = Path(till.database_url.removeprefix("sqlite:///")), tmp_path / "copy.db"
-    done, paid_later = till.create("small", "before"), till.create("small", "between")
-    node.pay(done["address"], 40_000)
-    node.mine(3)
-    till.wait_payment(done["payment_id"], "forwarded")
-    with closing(sqlite3.connect(path)) as live, closing(sqlite3.connect(copy)) as backup:
-        live.backup(backup)
-    forgotten = [till.create("small", "after") for _ in range(3)]
-    for payment in (paid_later, forgotten[0]):
-        node.pay(payment["address"], 40_000)
-    node.mine(3)
-    for payment in (paid_later, forgotten[0]):
-        till.wait_payment(payment["payment_id"], "forwarded")
-    till.stop()
-    for leftover in path.parent.glob(f"{path.name}*"):
-        leftover.unlink()
-    with closing(sqlite3.connect(copy)) as backup, closing(sqlite3.connect(path)) as restored:
-        backup.backup(restored)
-        restored.execute(step_over())
-        restored.commit()
-    till.start()
-    till.wait_level()
-    # What came after the copy is read from the chain again, and what was credited before it is not credited twice.
-    till.wait_payment(paid_later["payment_id"], "forwarded")
-    assert till.entries("before") == till.entries("between") == [("payment", 400)]
-    assert till.entries("after") == []
-    fresh = [till.create("small", "new") for _ in range(3)]
-    given = {payment["address"] for payment in (done, paid_later, *forgotten)}
-    assert given.isdisjoint(payment["address"] for payment in fresh)
-    node.pay(fresh[0]["address"], 40_000)
-    node.mine(3)
-    till.wait_payment(fresh[0]["payment_id"], "forwarded")
-    assert till.entries("new") == [("payment", 400)]
-    till.stop()
+class Shop:
+    """A shop with a copy of its database, after which three addresses were handed out and the first of them paid."""
+
+    def __init__(self, till: RunningService, copy: Path) -> None:
+        self.till, self.node = till, till.node
+        self.path, self.copy = Path(till.database_url.removeprefix("sqlite:///")), copy
+        self.before, self.between = till.create("small", "before"), till.create("small", "between")
+        self.paid(self.before)
+        with closing(sqlite3.connect(self.path)) as live, closing(sqlite3.connect(copy)) as backup:
+            live.backup(backup)
+        self.forgotten = [till.create("small", "after") for _ in range(3)]
+        self.paid(self.between, self.forgotten[0])
+        till.stop()
+
+    def paid(self, *payments: Payment) -> None:
+        for payment in payments:
+            self.node.pay(payment["address"], 40_000)
+        self.node.mine(3)
+        for payment in payments:
+            self.till.wait_payment(payment["payment_id"], "forwarded")
+
+    def put_back(self, statement: str = "") -> None:
+        for leftover in self.path.parent.glob(f"{self.path.name}*"):
+            leftover.unlink()
+        shutil.copy(self.copy, self.path)
+        if statement:
+            with closing(sqlite3.connect(self.path)) as restored:
+                restored.execute(statement)
+                restored.commit()
+
+    def sell(self) -> list[int]:
+        """Three new customers; what of index each has, and that none has an address that was seen before."""
+        fresh = [self.till.create("small", f"new-{number}") for number in range(3)]
+        known = {payment["address"] for payment in (self.before, self.between, *self.forgotten)}
+        assert known.isdisjoint(payment["address"] for payment in fresh)
+        self.fresh = fresh
+        with closing(sqlite3.connect(self.path)) as database:
+            return [i for (i,) in database.execute("SELECT address_index FROM payment ORDER BY number DESC LIMIT 3")]
+
+    def ends_well(self) -> None:
+        """What came after the copy is read from the chain again, and nobody has what is another's."""
+        till = self.till
+        till.wait_level()
+        till.wait_payment(self.between["payment_id"], "forwarded")
+        self.paid(self.fresh[0])
+        for user in ("before", "between", "new-0"):
+            assert till.entries(user) == [("payment", 400)]
+        for user in ("after", "new-1", "new-2"):
+            assert till.entries(user) == []
+        till.stop()
+        if till.record is not None:
+            same(till, till.record)
+
+
+@pytest.fixture
+def shop(own_node: RegtestNode, make_till: MakeTill, tmp_path: Path) -> Shop:
+    own_node.start()
+    shop = Shop(make_till(own_node), tmp_path / "copy.db")
+    shop.till.record = tmp_path / "record"
+    return shop
+
+
+def test_what_was_paid_since_is_stepped_over(shop: Shop) -> None:
+    shop.put_back()
+    shop.till.start(ready=False)  # the first of them buys before the first look at the node is done
+    assert shop.sell() == [GAP + 5, GAP + 4, GAP + 3]
+    shop.ends_well()
+
+
+def test_the_node_is_down_meanwhile(shop: Shop) -> None:
+    shop.put_back()
+    shop.node.stop()
+    shop.till.start(ready=False)
+    assert shop.sell() == [DISTANCE + 4, DISTANCE + 3, DISTANCE + 2]
+    shop.node.start()
+    shop.ends_well()
+
+
+def test_the_operator_steps_over(shop: Shop) -> None:
+    shop.put_back(step_over())
+    shop.till.start()
+    assert shop.sell() == [1_004, 1_003, 1_002]
+    shop.ends_well()

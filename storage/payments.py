@@ -157,11 +157,12 @@ ALL_SCRIPTS = "SELECT number, script_pubkey FROM payment ORDER BY number"
 """For `Database.stream`: every script that was ever handed out."""
 
 
-def scripts_after(tx: Tx, number: int, limit: int = 10_000) -> list[tuple[int, bytes]]:
-    """`(number, script_pubkey)` of the payments created after that number, in order."""
+def scripts_after(tx: Tx, number: int, limit: int = 10_000) -> list[tuple[int, bytes, int, int]]:
+    """`(number, script_pubkey, keychain_id, address_index)` of the payments created after that number, in order."""
     rows = tx.all(
-        "SELECT number, script_pubkey FROM payment WHERE number > :number ORDER BY number LIMIT :limit",
+        "SELECT number, script_pubkey, keychain_id, address_index FROM payment"
+        " WHERE number > :number ORDER BY number LIMIT :limit",
         number=number,
         limit=limit,
     )
-    return [(row["number"], bytes(row["script_pubkey"])) for row in rows]
+    return [(row["number"], bytes(row["script_pubkey"]), row["keychain_id"], row["address_index"]) for row in rows]

@@ -11,6 +11,7 @@ from payments.model import ExcessPolicy, LatePolicy, Terms
 from payments.record import PaymentRecord
 from storage.payments import Derive, NewPayment, create
 from storage.spends import spend_credits
+from storage.till import step_over
 from storage.tx import Row, Tx
 
 _FACTS: Final = {
@@ -97,7 +98,7 @@ def acts_after(tx: Tx, known: Newest) -> list[dict[str, Any]]:
 
 
 def _created(row: Row) -> dict[str, Any]:
-    kept = ("number", "id", "user_id", "package_id", "metadata", "address")
+    kept = ("number", "id", "user_id", "package_id", "metadata", "address", "address_index")
     terms = ("amount_sat", "credits", "confirmations_required", "tolerance_sat", "late", "excess")
     return {
         **{name: row[name] for name in kept},
@@ -112,6 +113,7 @@ def create_again(tx: Tx, act: dict[str, Any], keychain_id: int, derive: Derive) 
     given |= {"late": LatePolicy(given["late"]), "excess": ExcessPolicy(given["excess"])}
     terms = Terms(**given | {"tiers": tuple((above, depth) for above, depth in given["tiers"])})
     wanted = NewPayment(act["user_id"], act["package_id"], act["metadata"], terms, max_open=1_000_000_000)
+    step_over(tx, keychain_id, act.get("address_index", 0))  # as it may have done, which no older record says
     return create(tx, wanted, keychain_id, derive, terms.created_at, payment_id=act["id"])
 
 

@@ -46,6 +46,14 @@ def next_index(tx: Tx, keychain_id: int) -> int:
     return int(row["next_index"]) if row else 0
 
 
+def step_over(tx: Tx, keychain_id: int, first: int) -> int:
+    """Never hand out an address below index `first`; the index of the next one."""
+    tx.execute(
+        "UPDATE keychain SET next_index = :first WHERE id = :id AND next_index < :first", id=keychain_id, first=first
+    )
+    return next_index(tx, keychain_id)
+
+
 def report_health(tx: Tx, health: dict[str, Any], complete_at: int, now: int) -> None:
     """The watcher's own word: JSON for `/readyz`, and until when it has proved to have missed nothing."""
     tx.execute(

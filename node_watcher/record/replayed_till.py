@@ -15,6 +15,7 @@ from node_watcher.derivation import check_derivation
 from node_watcher.forwarder import Destination, Forwarder
 from node_watcher.gate import Gate
 from node_watcher.look import Look
+from node_watcher.look_ahead import LookAhead
 from node_watcher.mempool import Mempool
 from node_watcher.reason import Reason
 from node_watcher.record.answers import error_of, is_error
@@ -126,7 +127,7 @@ class ReplayedTill:
             now=header["at"],
         )
         rpc, clock, rules = ReplayedRpc(player), player.clock, rules_in(header["rules"])
-        watchlist = Watchlist(database)
+        watchlist = Watchlist(database, LookAhead(self._keychain, self._descriptor.derive))
         await watchlist.load()
         self._mempool = Mempool(rpc, database, watchlist, clock=clock)
         self._look = Look(

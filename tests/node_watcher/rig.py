@@ -22,6 +22,7 @@ from node_watcher.crediting import Crediting
 from node_watcher.forwarder import Destination, Forwarder
 from node_watcher.gate import Gate
 from node_watcher.look import Forwards, Look
+from node_watcher.look_ahead import LookAhead
 from node_watcher.mempool import Mempool
 from node_watcher.meter import Meter
 from node_watcher.rpc import Call
@@ -101,6 +102,8 @@ class Rig:
             watch_only=not self.forwarding,
             now=now_ms(),
         )
+        self.watchlist.ahead = LookAhead(self.keychain, self.descriptor.derive, span=20)
+        await self.watchlist.load()
         if begin:
             await self.follower.follow()
         return self

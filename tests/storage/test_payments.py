@@ -96,8 +96,9 @@ async def test_the_list_newest_first_page_by_page(shop: SmallShop) -> None:
 async def test_scripts_to_watch(shop: SmallShop) -> None:
     made = [await shop.create() for _ in range(3)]
     found = await shop.database.read(payments.scripts_after, made[0].number)
-    assert found == [(p.number, derive(p.address_index)[0]) for p in made[1:]]
-    assert await shop.database.read(payments.scripts_after, 0, 1) == [(made[0].number, derive(0)[0])]
+    assert found == [(p.number, derive(p.address_index)[0], shop.keychain, p.address_index) for p in made[1:]]
+    first = (made[0].number, derive(0)[0], shop.keychain, 0)
+    assert await shop.database.read(payments.scripts_after, 0, 1) == [first]
 
 
 async def test_windows_close_when_they_are_due_and_proved(shop: SmallShop) -> None:

@@ -1,0 +1,59 @@
+"""The next addresses of the keychain, which nobody was shown as far as this database knows.
+
+One that was put back from an older copy does not know better: then coins on such an address tell that it
+was shown to somebody, and it must never be shown to another. See docs/decisions/0012.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from payments.model import IncomingTx
+from storage.payments import Derive
+
+SPAN: Final = 1_000
+"""So many addresses are watched beyond the last that was handed out. Some 0.1 ms each, once."""
+
+GAP: Final = 100
+"""So many more are stepped over: who was shown an address after that one may not have paid yet."""
+
+
+class LookAhead:
+    """A window of scripts that moves up with the keychain's `next_index`."""
+
+    def __init__(self, keychain_id: int, derive: Derive, *, span: int = SPAN) -> None:
+        self.keychain_id = keychain_id
+        self._derive = derive
+        self._span = span
+        self._index: dict[bytes, int] = {}
+        self._first = self._end = 0
+
+    def __contains__(self, script_pubkey: bytes) -> bool:
+        return script_pubkey in self._index
+
+    def passed(self, first: int) -> list[bytes]:
+        """No address below index `first` will be handed out any more; the scripts that this takes out."""
+        self._first = max(self._first, first)
+        out = [script for script, index in self._index.items() if index < self._first]
+        for script in out:
+            del self._index[script]
+        return out
+
+    def more(self) -> Iterator[bytes]:
+        """Derive what is missing at the upper end, one at a time."""
+        self._end = max(self._end, self._first)
+        while self._end < self._first + self._span:
+            script = self._derive(self._end)[0]
+            self._index[script] = self._end
+            self._end += 1
+            yield script
+
+    def paid(self, transactions: Iterable[IncomingTx]) -> dict[int, str]:
+        """Index of each address of the window that one of these pays, with its txid."""
+        return {
+            self._index[output.script_pubkey]: transaction.txid
+            for transaction in transactions
+            for output in transaction.outputs
+            if output.script_pubkey in self._index
+        }

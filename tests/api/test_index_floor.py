@@ -1,0 +1,79 @@
+"""The first payment after a start: which addresses the database may hand out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from api import index_floor
+from api.index_floor import DISTANCE, IndexFloor
+from storage.database import Database
+from storage.till import next_index, step_over
+from tests.api.till import Till
+
+Ask = Callable[[], Awaitable[bool]]
+
+
+class Node:
+    """What requests for a look came to, one after the other; the last answer stays."""
+
+    def __init__(self, *answers: bool, seconds: float = 0.0) -> None:
+        self.answers, self.seconds, self.asked = list(answers), seconds, 0
+
+    async def check_now(self) -> bool:
+        self.asked += 1
+        await asyncio.sleep(self.seconds)
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+
+async def sold(till: Till, addresses: int) -> Database:
+    await till.database.write(step_over, till.keychain_id, addresses)
+    return till.database
+
+
+async def test_nothing_was_sold_yet(till: Till) -> None:
+    node = Node(False)
+    assert await IndexFloor().get(till.database, till.keychain_id, node.check_now) == 0
+    assert node.asked == 0
+
+
+async def test_a_look_is_waited_for_once(till: Till) -> None:
+    database, node, floor = await sold(till, 7), Node(False, False, True), IndexFloor()
+    asked = [floor.get(database, till.keychain_id, node.check_now) for _ in range(3)]
+    assert await asyncio.gather(*asked) == [0, 0, 0]
+    assert await floor.get(database, till.keychain_id, node.check_now) == 0
+    assert node.asked == 3
+
+
+@pytest.mark.parametrize("seconds", [0, 60])
+async def test_without_a_look_a_distance_is_kept(
+    till: Till, seconds: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(index_floor, "PATIENCE_SECONDS", 0.3)
+    database, node, floor = await sold(till, 7), Node(False, seconds=seconds), IndexFloor()
+    asked = [floor.get(database, till.keychain_id, node.check_now) for _ in range(3)]
+    assert await asyncio.gather(*asked) == [7 + DISTANCE] * 3
+    assert f"that with index {7 + DISTANCE}" in caplog.text
+    looks = node.asked
+    assert await floor.get(database, till.keychain_id, node.check_now) == 7 + DISTANCE
+    assert node.asked == looks, "it is not found out twice"
+
+
+async def test_payments_keep_the_distance_once(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_floor, "PATIENCE_SECONDS", 0.1)
+    await sold(till, 7)
+    till.node_answers = False
+    key = await till.key("payments:write")
+    for number in range(2):
+        body = {"package_id": "small", "user_id": f"u{number}"}
+        assert (await till.client.post("/api/v1/bitcoin/payments", json=body, headers=key)).status == 201
+    rows = await till.database.read(lambda tx: tx.all("SELECT address_index AS i FROM payment ORDER BY number"))
+    assert [row["i"] for row in rows] == [7 + DISTANCE, 8 + DISTANCE]
+
+
+async def test_never_back(till: Till) -> None:
+    await sold(till, 7)
+    assert await till.database.write(step_over, till.keychain_id, 3) == 7
+    assert await till.database.read(next_index, till.keychain_id) == 7
