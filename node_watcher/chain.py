@@ -24,7 +24,8 @@ from storage.database import Database
 log = logging.getLogger("nodetill")
 _NOT_FOUND = -5
 _EARLIEST_MARGIN_MS = 2 * 3600 * 1000
-_AT_MOST = 500
+_AT_MOST = 50
+"""Blocks of one go: a second or two on main, after which people are told how far it came."""
 _PROGRESS_SECONDS = 5.0
 
 

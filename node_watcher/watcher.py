@@ -179,7 +179,8 @@ class Watcher:
             await asyncio.sleep(self.health.heartbeat)
             self.health.say_when_deaf()
             more = []
-            if self._pass_since is not None and (took := time.monotonic() - self._pass_since) > _LONG_PASS_SECONDS:
+            took = 0.0 if self._pass_since is None else time.monotonic() - self._pass_since
+            if took > _LONG_PASS_SECONDS and "behind" not in [reason.code for reason in self.health.reasons]:
                 more.append(Reason("behind", f"The watcher has been looking at the node for {took:.0f} seconds."))
             try:
                 await self.health.write(*more)

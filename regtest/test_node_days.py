@@ -128,6 +128,7 @@ def test_the_node_comes_back_with_fewer_blocks(till: RunningService, own_node: R
 
 def test_the_wallet_is_unloaded(till: RunningService, own_node: RegtestNode) -> None:
     wallet = till.settings["node"]["wallet"]
+    till.wait("the wallet", lambda: wallet in own_node.rpc("listwallets"))
     own_node.rpc("unloadwallet", wallet)
     payment_id = seen(till, "no-wallet")
     own_node.mine(3)

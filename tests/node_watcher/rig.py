@@ -235,7 +235,9 @@ class Rig:
 
     async def tip(self) -> BlockId:
         """Follow the chain to its tip."""
-        return (await self.follower.follow()).tip
+        while (followed := await self.follower.follow()).more:
+            pass
+        return followed.tip
 
     async def cursor(self) -> BlockId:
         found = await self.database.read(chain.cursor)

@@ -17,6 +17,7 @@ import pytest
 from node_watcher.chain import ChainFollower, Followed
 from node_watcher.chain_rules import rules_of
 from node_watcher.clock import now_ms
+from node_watcher.reason import Reason
 from node_watcher.rpc import NodeForbids, NodeUnavailable
 from node_watcher.watcher import Watcher
 from payments.model import BlockId, Status
@@ -296,6 +297,46 @@ async def test_second_witness_never_holds_up_a_payment(rig: Rig) -> None:
             assert await rig.balance() == 400
     finally:
         scanned.set()
+
+
+async def test_how_far_behind_is_told_while_blocks_are_read(rig: Rig) -> None:
+    await rig.mine(130)
+    told: list[tuple[list[str], int]] = []
+
+    watcher = rig.new_watcher()
+    written = watcher.health.write
+
+    async def write(*more: Reason) -> None:
+        await written(*more)
+        told.append((await codes(rig), watcher.health.written["tip_lag"]))
+
+    watcher.health.write = write  # type: ignore[method-assign]
+    async with running(watcher):
+        pass
+    behind = [lag for reasons, lag in told if reasons == ["behind"]]
+    assert behind == sorted(behind, reverse=True)
+    assert len(behind) >= 2
+    assert 0 < behind[0] < 130
+    assert told[-1] == ([], 0)
+
+
+async def test_a_look_that_takes_long_is_told_once(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node_watcher.watcher._LONG_PASS_SECONDS", 0.2)
+    watcher = rig.new_watcher()
+    watcher.health.heartbeat = 0.1
+    async with running(watcher):
+        for known in ([], ["behind"]):
+            watcher.health.reasons = tuple(Reason(code, "blocks are read") for code in known)
+            hold = threading.Event()
+            rig.rpc.before["getblockchaininfo"] = lambda hold=hold: hold.wait(20)  # type: ignore[misc]
+            watcher.ask_sooner()
+            try:
+                await reported(rig, "behind")
+                await asyncio.sleep(0.5)
+                assert await codes(rig) == ["behind"]
+            finally:
+                hold.set()
+            await reported(rig)
 
 
 async def test_second_witness_that_is_not_to_be_had_is_said_once(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
