@@ -19,6 +19,7 @@ class Check(StrEnum):
     CREDITS = "credits"
     CREDITS_DUE = "credits-due"
     STATE = "state"
+    PROMISE = "promise"
     ADDRESS = "address"
     CURSOR = "cursor"
     BLOCK = "block"

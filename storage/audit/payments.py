@@ -10,6 +10,7 @@ from payments.difference import Check, Difference
 from payments.facts import Facts
 from payments.ledger import transfers_due
 from payments.status import PaymentState, state_of
+from storage.audit.promises import promise_differences
 from storage.audit.question import Derive, Findings, Question
 from storage.records import fresh_facts, state_in
 from storage.tx import Row, Tx
@@ -56,6 +57,7 @@ def payment_differences(tx: Tx, question: Question, findings: Findings) -> None:
             if question.full:
                 findings.differences += _in_order(row, below)
             findings.differences += keychains.check(row)
+            findings.differences += promise_differences(tx, row)
             if heights is not None and not row["unsettled"]:  # else a reorganisation is under way: judged at the tip
                 findings.differences += _judged(tx, row, heights, question, findings)
             findings.payments += 1

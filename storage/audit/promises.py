@@ -1,0 +1,43 @@
+"""Each payment against its own events: what was promised when it was created, and that none of them is gone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from payments.difference import Check, Difference
+from payments.view import rfc3339
+from storage.tx import Row, Tx
+
+
+def promise_differences(tx: Tx, row: Row) -> Iterator[Difference]:
+    """`row` is the payment's. Its first event was written in the same transaction as the payment."""
+    number = row["number"]
+    events = tx.one("SELECT count(*) AS n FROM event WHERE payment_number = :number", number=number)
+    count = 0 if events is None else events["n"]
+    if count != row["sequence"]:
+        text = (
+            f"Payment {row['id']} has {count} events, and its last was number {row['sequence']}: "
+            "events were removed or slipped in. Compare with a backup."
+        )
+        yield Difference(Check.PROMISE, f"{row['id']} events", text)
+    first = tx.one("SELECT data FROM event WHERE payment_number = :number AND sequence = 1", number=number)
+    if first is None:
+        return
+    then: dict[str, Any] = json.loads(first["data"])
+    for name, value in _promised(row).items():
+        if (was := then.get(name)) != value:
+            text = (
+                f"Payment {row['id']} has {name} {value}; when it was created it had {was}, and that never changes. "
+                "Find out who changed the database, and compare with a backup."
+            )
+            yield Difference(Check.PROMISE, f"{row['id']} {name}", text)
+
+
+def _promised(row: Row) -> dict[str, Any]:
+    same = ("user_id", "package_id", "credits", "amount_sat", "address", "confirmations_required")
+    return {name: row[name] for name in same} | {
+        "created_at": rfc3339(row["created_at"]),
+        "expires_at": rfc3339(row["expires_at"]),
+    }
