@@ -167,6 +167,12 @@ class RunningService(ServiceClient, ChildServer):
                 found.append({"level": "?", "message": line})
         return found
 
+    def figures(self) -> dict[str, float]:
+        """/metrics by name, with the labels as they stand there."""
+        lines = self.ask("GET", "/metrics", key=None).body.decode().splitlines()
+        pairs = (line.rsplit(" ", 1) for line in lines if line[0] != "#")
+        return {name: float(value) for name, value in pairs}
+
     def log_says(self, text: str) -> int:
         """How many log messages hold `text`."""
         return sum(text in line["message"] for line in self.log())

@@ -161,7 +161,7 @@ def test_a_broken_ledger_stops_credits_until_it_is_whole(till: RunningService) -
     till.node.mine(3)
     shown = till.wait_payment(payment["payment_id"], lambda p: p["confirmations"] == 3)
     assert (shown["status"], shown["credited"]) == ("confirming", 0)
-    assert figures(till)["nodetill_credits_frozen"] == figures(till)["nodetill_ledger_differences"] == 1
+    assert till.figures()["nodetill_credits_frozen"] == till.figures()["nodetill_ledger_differences"] == 1
     assert till.log_says("Audit: Transfer") == said_before + 1
     done = audit(till)
     assert done.code == 1
@@ -178,7 +178,7 @@ def test_a_difference_is_told_and_credits_go_on(till: RunningService) -> None:
     tamper(till.database_url, change)
     till.start(ready=False)
     till.wait("the first audit", lambda: till.not_ready() == ["ledger-difference"])
-    shown = figures(till)
+    shown = till.figures()
     assert shown["nodetill_ledger_difference_sat"] == 7
     assert shown["nodetill_credits_frozen"] == 0
     payment = till.create("small", "unconcerned")
@@ -186,12 +186,12 @@ def test_a_difference_is_told_and_credits_go_on(till: RunningService) -> None:
     till.node.mine(3)
     assert till.wait_payment(payment["payment_id"], "forwarded")["credited"] == 400
     # Who sees a difference has not proved to have missed nothing.
-    assert figures(till)["nodetill_seconds_since_complete"] > shown["nodetill_seconds_since_complete"]
+    assert till.figures()["nodetill_seconds_since_complete"] > shown["nodetill_seconds_since_complete"]
     tamper(till.database_url, back)
     till.stop()
     till.start()
-    till.wait("an audit", lambda: "nodetill_seconds_since_audit" in figures(till))
-    assert figures(till)["nodetill_ledger_difference_sat"] == 0
+    till.wait("an audit", lambda: "nodetill_seconds_since_audit" in till.figures())
+    assert till.figures()["nodetill_ledger_difference_sat"] == 0
 
 
 def test_without_the_service_the_last_word_counts(till: RunningService) -> None:
@@ -201,15 +201,6 @@ def test_without_the_service_the_last_word_counts(till: RunningService) -> None:
     behind = told(till)
     assert (behind["ok"], behind["node_height"] - behind["to_height"]) == (True, 2)
     till.start()
-
-
-def figures(till: RunningService) -> dict[str, float]:
-    """Figures of /metrics that have no labels."""
-    lines = till.ask("GET", "/metrics", key=None).body.decode().splitlines()
-    return {
-        name: float(value)
-        for name, value in (line.split(" ", 1) for line in lines if line[0] != "#" and "{" not in line)
-    }
 
 
 def test_what_cannot_be_asked_is_one_line(till: RunningService) -> None:

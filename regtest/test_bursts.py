@@ -13,6 +13,8 @@ from regtest.free_coins import free_coins
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 
+LOST = 'nodetill_zmq_gaps_total{topic="rawtx"}'
+BLOCKS_READ = 'nodetill_rpc_seconds_count{method="getblock"}'
 AN_HOUR = {"payments": {"check_interval_seconds": 3600}}
 
 
@@ -39,12 +41,15 @@ def test_a_full_block_of_strangers_and_payments_nobody_announced(
     for number, payment in enumerate(made):
         till.wait_payment(payment["payment_id"], "forwarded")
         assert till.entries(f"crowd-{number}") == [("payment", 400)]
+    till.wait("the gap in the figures", lambda: till.figures().get(LOST, 0) > 0)
     till.stop()
 
 
 def test_a_thousand_blocks_at_once(own_node: RegtestNode, make_till: MakeTill) -> None:
-    """Mined while we listen: every block is read once, and asked about no more than it must."""
+    """Mined while we listen: every block is read once (and the last 288 once more, should an audit come by)."""
     till = make_till(own_node, settings=AN_HOUR)
+    till.wait_level()
+    read = till.figures().get(BLOCKS_READ, 0)
     before, after = till.create("small", "first-of-many"), till.create("small", "last-of-many")
     till.node.pay(before["address"], 40_000)
     till.node.mine(997)
@@ -54,5 +59,7 @@ def test_a_thousand_blocks_at_once(own_node: RegtestNode, make_till: MakeTill) -
         till.wait_payment(payment["payment_id"], "forwarded")
     till.wait_level()
     assert till.payment(before["payment_id"])["confirmations"] == 1_000
+    till.wait("a figure of all blocks", lambda: till.figures()[BLOCKS_READ] >= read + 1_000)
+    assert till.figures()[BLOCKS_READ] <= read + 1_000 + 288
     assert till.entries("first-of-many") == till.entries("last-of-many") == [("payment", 400)]
     till.stop()

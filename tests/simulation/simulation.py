@@ -12,8 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from node_watcher.audit import Auditor
+from node_watcher.blocks import BlockSource
 from node_watcher.chain_rules import rules_of
+from node_watcher.chain_scan import ChainScan
 from node_watcher.look import Looked
+from node_watcher.watchlist import Watchlist
 from payments.model import ExcessPolicy, LatePolicy, Terms
 from storage import payments
 from storage.credits import balance_of
@@ -29,7 +33,7 @@ from tests.simulation.network import MINUTE, Payable
 from tests.simulation.points import Crashed, Points, Trouble
 from tests.simulation.rpc import SimulatedRpc
 from tests.simulation.steps import StepCheck
-from tests.simulation.till import OneThread, Process, derive
+from tests.simulation.till import OWNER_ADDRESS, OneThread, Process, derive
 from tests.simulation.world import FULL, World
 
 WORLDLY = (
@@ -223,6 +227,7 @@ class Simulation:
             self.world.mine(Draws((0, 1)))
         self._look_until_quiet()
         self._compare()
+        self._audit()
 
     def _look_until_quiet(self) -> None:
         for _ in range(_LOOKS_AT_MOST):
@@ -245,3 +250,13 @@ class Simulation:
         expected.compare(records, self.forwarding)
         balances = {user: run(self.process.database.read(balance_of, user)) for user in _USERS}
         run(self.process.database.read(expected.compare_ledger, balances))
+
+    def _audit(self) -> None:
+        """The till's own audit reads every block: what spent each coin, sweeps, states, the ledger's hashes."""
+        database = self.process.database
+        scan = ChainScan(self.rpc, BlockSource(self.rpc), Watchlist(database))
+        done = run_in_loop(
+            Auditor(self.rpc, scan, database, network="regtest", destination=OWNER_ADDRESS).run(full=True)
+        )
+        assert not done.differences, done.differences
+        assert done.findings.comparable

@@ -27,6 +27,7 @@ from node_watcher.rpc import NodeError, Rpc
 from node_watcher.seed import Seed
 from node_watcher.signers import open_signer
 from node_watcher.watchlist import Watchlist
+from payments.address import address_of
 from payments.descriptor import RangedDescriptor
 from payments.forward import ForwardRules
 from storage import till
@@ -42,6 +43,7 @@ T = TypeVar("T")
 SEED = Seed(bytes(range(64)))
 DESCRIPTOR = RangedDescriptor.parse(SEED.account_descriptor("regtest"), "regtest")
 OWNER = b"\x00\x14" + b"owner".ljust(20, b"\0")
+OWNER_ADDRESS = address_of(OWNER, "regtest") or ""
 RULES = ForwardRules(max_feerate=Decimal(50), target_blocks=6, min_sat=5_000)
 CONTEXT = Context(public_url="https://shop.example", endpoints=(("https://hook.example", frozenset()),))
 _WORLD = (NodeError, DatabaseBusy, CursorMoved)
@@ -145,7 +147,7 @@ class Process:
             self._rpc,
             self.database,
             open_signer(lambda index: SEED.private_key("regtest", index)),
-            Destination("owner", OWNER),
+            Destination(OWNER_ADDRESS, OWNER),
             RULES,
             keychain_id=self.keychain,
             network="regtest",

@@ -1,7 +1,8 @@
 """What must be true of the database after every step, whatever happened. Call inside one snapshot.
 
 The numbers are those of the fault catalogue: I1 double entry, I2 balances, I3 once per outpoint,
-I10 events, I12 cursor. The accounts in satoshi are reckoned again from outputs and sweeps alone.
+I8 a state follows from facts, I10 events, I12 cursor. The accounts in satoshi are reckoned again
+from outputs and sweeps alone.
 """
 
 from __future__ import annotations
@@ -9,11 +10,12 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from itertools import pairwise
+from typing import Any
 
 from payments.counted import Counted
 from payments.ledger import transfers_due
 from payments.model import Status
-from payments.status import held, state_of
+from payments.status import PaymentState, held, state_of
 from storage.records import fresh_facts, state_in, tip_height
 from storage.tx import Tx
 
@@ -24,7 +26,7 @@ def check(tx: Tx) -> None:
     _balances_are_their_entries(tx)
     _each_outpoint_at_most_once(tx)
     _accounts_equal_the_coins(tx)
-    _credits_follow_what_is_booked(tx)
+    _state_and_credits_follow_from_the_facts(tx)
     _events_are_gapless_and_tell_the_status(tx)
     _cursor_is_on_the_stored_chain(tx)
 
@@ -95,21 +97,38 @@ def _accounts_equal_the_coins(tx: Tx) -> None:
     assert not any(expected.values()), dict(expected)
 
 
-def _credits_follow_what_is_booked(tx: Tx) -> None:
+_DERIVED = (
+    *("status", "flags", "received_sat", "confirmed_sat", "remaining_sat"),
+    *("tx_hash", "detected_at", "failure_reason", "wake_height"),
+)
+
+
+def _state_and_credits_follow_from_the_facts(tx: Tx) -> None:
     posted: dict[int, int] = defaultdict(int)
     for row in tx.all("SELECT payment_number AS n, credits FROM transfer WHERE payment_number IS NOT NULL"):
         posted[row["n"]] += row["credits"]
     height = tip_height(tx)
+    top = tx.one("SELECT max(height) AS height FROM block")
+    # While blocks are being taken back, what they did not touch was judged at their height.
+    judged_at = range(height, max(height, (top and top["height"]) or 0) + 1)
     for row in tx.all("SELECT * FROM payment"):
         assert row["credits_posted"] == posted[row["number"]]
         facts = fresh_facts(tx, row)
-        if row["booking_due"] or row["unsettled"]:
+        if row["unsettled"]:
+            continue
+        derived = [_compared(state_of(facts, at)) for at in judged_at]
+        assert _compared(state_in(row)) in derived, f"I8: {row['number']} {state_in(row)}, {derived}"
+        if row["booking_due"]:
             continue
         counted = Counted(facts.terms, height)
         for output in facts.outputs:
             if output.booked and output.outpoint not in held(facts):
                 counted.add(output)
         assert row["credits_posted"] == counted.credits(row["credits_posted"]), row["number"]
+
+
+def _compared(state: PaymentState) -> tuple[Any, ...]:
+    return tuple(getattr(state, name) for name in _DERIVED)
 
 
 def _events_are_gapless_and_tell_the_status(tx: Tx) -> None:

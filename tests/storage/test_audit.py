@@ -142,7 +142,7 @@ TAMPERED: dict[str, tuple[Check, str, int]] = {
     "UPDATE payment SET address_index = 77 WHERE number = 5": (Check.ADDRESS, "number 77 is address-77", 0),
     "UPDATE payment SET user_id = 'eve' WHERE number = 5": (Check.PROMISE, "has user_id eve; when it was created", 0),
     "UPDATE payment SET credits = 4000 WHERE number = 5": (Check.PROMISE, "has credits 4000; when it was created", 0),
-    "UPDATE payment SET confirmations_required = 1 WHERE number = 5": (Check.PROMISE, "has confirmations_required 1", 0),
+    "UPDATE payment SET confirmations_required = 1 WHERE number = 5": (Check.PROMISE, "has confirmations_required", 0),
     "UPDATE payment SET expires_at = expires_at + 1000 WHERE number = 5": (Check.PROMISE, "has expires_at ", 0),
     "DELETE FROM event WHERE id = (SELECT max(id) FROM event)": (Check.PROMISE, "events were removed", 0),
     "UPDATE keychain SET next_index = 3": (Check.ADDRESS, "has address number 4, and 3 is given out next", 0),
