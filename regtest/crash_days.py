@@ -193,6 +193,21 @@ class Street:
         self.ask_again()
         self._reach([self.buy(for_money=False)], "expired")
 
+    def stranger(self) -> None:
+        """Twice somebody pays an address that this database has not handed out."""
+        for _ in range(2):
+            descriptor, free = asyncio.run(self._next_address())
+            (address,) = self.node.rpc("deriveaddresses", descriptor, [free + 3, free + 3])
+            self.node.pay(address, SOLD.price_sat)
+            self.until(lambda free=free: asyncio.run(self._next_address())[1] > free + 3)  # type: ignore[misc]
+            self.node.mine(1)
+
+    async def _next_address(self) -> tuple[str, int]:
+        async with Database(self.till.database_url, read_only=True) as database:
+            row = await database.read(lambda tx: tx.one("SELECT descriptor, next_index FROM keychain"))
+        assert row is not None
+        return row["descriptor"], row["next_index"]
+
     def unloading(self) -> None:
         """Somebody unloads the node's watch-only wallet, and it is loaded again."""
         self.until(self.unload)

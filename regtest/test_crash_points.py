@@ -63,6 +63,7 @@ FIRST_WRITES = {
     "settle": Way(Street.morning, Street.sold_and_undone),
     "close_windows": Way(Street.closing, Street.short_windows),
     "finish": Way(Street.elsewhere, engines=("postgres",)),
+    "step_over": Way(Street.stranger),
 }
 """Writes by the name of their body, in this order: it begins with an empty database."""
 
