@@ -104,6 +104,7 @@ async def run_service(
             app = make_app(shop)
             tasks.append(group.create_task(app[CHANGES].follow(database), name="changes"))
             tasks.append(group.create_task(app[KEY_USE].write_down(database), name="key use"))
+            tasks.append(group.create_task(shop.index_floor.find_out(shop.check_now), name="first look"))
             await stack.enter_async_context(serving(app, settings.api.host, settings.api.port))
             log.info("Serving on %s", context.public_url)
         on_ready(context.public_url)

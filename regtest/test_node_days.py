@@ -18,6 +18,7 @@ from regtest.service import RunningService
 from regtest.small_package import credited_once, seen
 from storage.api_keys import find_key
 from storage.database import Database
+from storage.records import payment_by_id
 
 
 @pytest.fixture(scope="module", params=TWO_COMBINATIONS, ids="-".join)
@@ -124,6 +125,28 @@ def test_the_node_comes_back_with_fewer_blocks(till: RunningService, own_node: R
     till.wait_level()
     credited_once(till, payment_id, "restored")
     assert till.events_of(payment_id).count("payment.reorged") == 0
+
+
+def test_the_first_sale_after_a_restart_while_the_node_is_down(till: RunningService, own_node: RegtestNode) -> None:
+    """The node was looked at since the start: no address has to be left out (see test_old_backup.py)."""
+    before = till.create("small", "first-sale")
+    till.restart()
+    till.wait_level()
+    own_node.stop()
+    try:
+        till.wait("that the node is gone", lambda: till.ask("GET", "/readyz", key=None).status == 503)
+        after = till.create("small", "first-sale")
+    finally:
+        own_node.start()
+    indexes = asyncio.run(indexes_of(till, before["payment_id"], after["payment_id"]))
+    assert indexes[1] == indexes[0] + 1
+    till.wait_level()
+
+
+async def indexes_of(till: RunningService, *payment_ids: str) -> list[int]:
+    async with Database(till.database_url, read_only=True) as database:
+        found = [await database.read(payment_by_id, payment_id) for payment_id in payment_ids]
+    return [payment.address_index for payment in found if payment is not None]
 
 
 def test_the_wallet_is_unloaded(till: RunningService, own_node: RegtestNode) -> None:

@@ -10,6 +10,7 @@ import pytest
 from api import index_floor
 from api.index_floor import DISTANCE, IndexFloor
 from storage.database import Database
+from storage.errors import DatabaseBusy
 from storage.till import next_index, step_over
 from tests.api.till import Till
 
@@ -59,6 +60,38 @@ async def test_without_a_look_a_distance_is_kept(
     looks = node.asked
     assert await floor.get(database, till.keychain_id, node.check_now) == 7 + DISTANCE
     assert node.asked == looks, "it is not found out twice"
+
+
+async def test_it_is_found_out_before_anybody_asks(till: Till) -> None:
+    database, node, floor = await sold(till, 7), Node(False, True), IndexFloor()
+    await asyncio.wait_for(floor.find_out(node.check_now), 10)
+    gone = Node(False)
+    assert await floor.get(database, till.keychain_id, gone.check_now) == 0
+    assert (node.asked, gone.asked) == (2, 0)
+
+
+async def test_who_could_not_wait_has_decided(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_floor, "PATIENCE_SECONDS", 0.1)
+    database, node, floor = await sold(till, 7), Node(False), IndexFloor()
+    finding = asyncio.create_task(floor.find_out(node.check_now))
+    assert await floor.get(database, till.keychain_id, node.check_now) == 7 + DISTANCE
+    node.answers = [True]
+    await asyncio.wait_for(finding, 10)
+    assert await floor.get(database, till.keychain_id, node.check_now) == 7 + DISTANCE
+
+
+async def test_a_busy_database_is_asked_again(till: Till) -> None:
+    floor, asked = IndexFloor(), 0
+
+    async def busy_once() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise DatabaseBusy("busy")
+        return True
+
+    await asyncio.wait_for(floor.find_out(busy_once), 10)
+    assert asked == 2
 
 
 async def test_payments_keep_the_distance_once(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
