@@ -101,6 +101,15 @@ _SHAPES: dict[str, type | tuple[type, ...]] = {
 }
 """What a result is made of (RPC help): something else was not said by bitcoind, or not to this question."""
 
+_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "getblockheader": {"hash": str, "height": int, "confirmations": int, "time": int, "chainwork": str},
+    "getmempoolentry": {"time": int},
+    "gettransaction": {"hex": str, "confirmations": int},
+    "gettxout": {"bestblock": str, "confirmations": int, "value": (int, Decimal), "scriptPubKey": dict},
+    "listsinceblock": {"transactions": list},
+}
+"""What a result that is an object always has, of what is relied on here."""
+
 
 def _result(method: str, answer: dict[str, Any]) -> Any:
     """JSON-RPC 1.0 always has `error`, null where all went well; 2.0 leaves it out then."""
@@ -108,9 +117,14 @@ def _result(method: str, answer: dict[str, Any]) -> Any:
     if error is None:
         if "result" not in answer:
             raise ValueError("neither result nor error")
-        if not isinstance(answer["result"], _SHAPES.get(method, object)):
+        result = answer["result"]
+        if not isinstance(result, _SHAPES.get(method, object)):
             raise TypeError("the answer to something else")
-        return answer["result"]
+        if isinstance(result, dict):
+            for name, kind in _FIELDS.get(method, {}).items():
+                if not isinstance(result.get(name), kind):
+                    raise TypeError(f"an answer without {name}")
+        return result
     if not isinstance(error, dict):
         raise TypeError("an error without a code")
     return RpcError(method, int(error.get("code", 0)), str(error.get("message", "")))

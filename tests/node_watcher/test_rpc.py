@@ -311,7 +311,18 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(
-    ("method", "result"), [("getnetworkinfo", '"text"'), ("getbestblockhash", "{}"), ("gettxout", "[]")]
+    ("method", "result"),
+    [
+        ("getnetworkinfo", '"text"'),
+        ("getbestblockhash", "{}"),
+        ("gettxout", "[]"),
+        ("gettxout", '{"value": 1}'),
+        ("gettxout", '{"bestblock": "aa", "confirmations": 1, "scriptPubKey": {}, "value": "1"}'),
+        ("getblockheader", "{}"),
+        ("getblockheader", '{"hash": "aa", "height": "1", "confirmations": 1, "time": 1, "chainwork": "01"}'),
+        ("getmempoolentry", '{"time": null}'),
+        ("listsinceblock", '{"transactions": {}}'),
+    ],
 )
 async def test_the_answer_to_another_question(method: str, result: str) -> None:
     """As from a proxy that mixes answers up: it is refused here, and no loop has to look at what it is made of."""
