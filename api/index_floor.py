@@ -1,7 +1,7 @@
 """The lowest index that this process may give to a payment: a database can be an older copy of itself.
 
 What was handed out since the copy is in the chain, where it was paid (`node_watcher.look_ahead`). So payments
-are opened after the first look at the node since the start; who cannot wait for that keeps a distance.
+are opened after the first look at the node since the start; where the node does not answer, at a distance.
 """
 
 from __future__ import annotations
@@ -11,18 +11,25 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+from storage.chain import cursor
 from storage.database import Database
 from storage.errors import DatabaseBusy, DatabaseUnusable
-from storage.till import next_index
+from storage.till import health, next_index
+from storage.tx import Tx
 
 log = logging.getLogger("nodetill")
 PATIENCE_SECONDS: Final = 3.0
+PATIENCE_WITH_BLOCKS_SECONDS: Final = 10.0
 DISTANCE: Final = 1_000
 _PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 30.0
 
 CheckNow = Callable[[], Awaitable[bool]]
 """As in `Shop`."""
+
+
+class CatchingUp(Exception):
+    """The blocks since the last run are being read; which addresses they pay is not known before the last one."""
 
 
 class IndexFloor:
@@ -46,7 +53,7 @@ class IndexFloor:
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     async def get(self, database: Database, keychain_id: int, check_now: CheckNow) -> int:
-        """An index, 0 where the database's own account can be relied on."""
+        """An index, 0 where the database's own account can be relied on. Raises `CatchingUp`."""
         if self._known is None:
             async with self._finding:
                 found = None if self._known is not None else await self._find(database, keychain_id, check_now)
@@ -54,8 +61,13 @@ class IndexFloor:
         return self._known or 0
 
     async def _find(self, database: Database, keychain_id: int, check_now: CheckNow) -> int:
-        if await database.read(next_index, keychain_id) == 0 or await _looked(check_now):
+        if await database.read(_is_new, keychain_id) or await _looked(check_now):
             return 0
+        if await database.read(_catching_up):
+            if await _looked(check_now, PATIENCE_WITH_BLOCKS_SECONDS):
+                return 0
+            if await database.read(_catching_up):
+                raise CatchingUp
         if self._known is not None:
             return self._known
         floor = await database.read(next_index, keychain_id) + DISTANCE
@@ -67,9 +79,19 @@ class IndexFloor:
         return floor
 
 
-async def _looked(check_now: CheckNow) -> bool:
+def _is_new(tx: Tx, keychain_id: int) -> bool:
+    """Whether this database never sold anything and never saw a block: then it is nobody's copy."""
+    return next_index(tx, keychain_id) == 0 and cursor(tx) is None
+
+
+def _catching_up(tx: Tx) -> bool:
+    """Whether the watcher is reading blocks that came since it last ran."""
+    return any(reason["code"] == "behind" for reason in health(tx).get("reasons", ()))
+
+
+async def _looked(check_now: CheckNow, seconds: float | None = None) -> bool:
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS):
+        async with asyncio.timeout(seconds or PATIENCE_SECONDS):
             while True:
                 if await check_now():
                     return True

@@ -7,6 +7,7 @@ import json
 import logging
 from typing import Any, NamedTuple
 
+from api.index_floor import CatchingUp
 from api.problem import Kind, Problem
 from api.shop import Shop
 from payments.amount import btc_text
@@ -18,6 +19,9 @@ from storage.till import step_over
 from storage.tx import Tx
 
 log = logging.getLogger("nodetill")
+_CATCHING_UP = (
+    "nodetill reads the blocks that came while it was away; payments can be opened once it has read the last."
+)
 _OTHER_BODY = "This Idempotency-Key was sent before with another body."
 
 
@@ -72,7 +76,10 @@ async def open_payment(
     if package is None:
         known = ", ".join(package.id for package in shop.packages)
         raise Problem(Kind.PACKAGE_NOT_FOUND, f"There is no package {package_id}; on sale are: {known}.")
-    floor = await shop.index_floor.get(shop.database, shop.keychain_id, shop.check_now)
+    try:
+        floor = await shop.index_floor.get(shop.database, shop.keychain_id, shop.check_now)
+    except CatchingUp:
+        raise Problem(Kind.UNAVAILABLE, _CATCHING_UP, headers={"Retry-After": "5"}) from None
     now = shop.now_ms()
     wanted = NewPayment(
         user_id=user_id,

@@ -61,16 +61,12 @@ class Mempool:
         listed: list[str] = await self._rpc.call("getrawmempool")
         there = set(listed)
         self._looked_at &= there
-        unknown = [txid for txid in listed if txid not in self._looked_at]
-        for start in range(0, len(unknown), _CHUNK):
-            chunk = unknown[start : start + _CHUNK]
-            answers = await self._rpc.batch([("getrawtransaction", txid) for txid in chunk])
-            fetched = {t: answer for t, answer in zip(chunk, answers, strict=True) if isinstance(answer, str)}
-            await self._watchlist.refresh()
-            found = await self._matches(fetched.values())
-            recorded = await self._record(found)
-            # What was gone just when it was asked about may be back: it is looked at again.
-            self._looked_at |= fetched.keys() - {seen.txid for seen in found if seen.txid not in recorded}
+        while True:
+            stepped_over = self._watchlist.stepped_over
+            await self._read([txid for txid in listed if txid not in self._looked_at])
+            if self._watchlist.stepped_over == stepped_over:
+                break
+            self._looked_at.clear()  # they may pay the addresses that come next now
         await self._rehear(there)
         missing = [txid for txid in believed if txid not in there]
         gone = await self._gone(missing) if missing else []
@@ -80,6 +76,17 @@ class Mempool:
         if gone:
             tell(await self._database.write(stored.record_missing, gone, self._clock()))
         return True
+
+    async def _read(self, unknown: Sequence[str]) -> None:
+        for start in range(0, len(unknown), _CHUNK):
+            chunk = unknown[start : start + _CHUNK]
+            answers = await self._rpc.batch([("getrawtransaction", txid) for txid in chunk])
+            fetched = {t: answer for t, answer in zip(chunk, answers, strict=True) if isinstance(answer, str)}
+            await self._watchlist.refresh()
+            found = await self._matches(fetched.values())
+            recorded = await self._record(found)
+            # What was gone just when it was asked about may be back: it is looked at again.
+            self._looked_at |= fetched.keys() - {seen.txid for seen in found if seen.txid not in recorded}
 
     async def _rehear(self, there: set[str]) -> None:
         """Payments that we took for gone and that are in the mempool again (returned after eviction)."""

@@ -38,6 +38,8 @@ class Watchlist:
         self.scripts: dict[bytes, int] = {}
         self.prevouts: set[bytes] = set()
         self._doubtful = False
+        self.stepped_over = 0
+        """How often addresses were stepped over."""
 
     async def load(self) -> None:
         """Read everything from the database. A million scripts take a second or two."""
@@ -95,11 +97,12 @@ class Watchlist:
         for index, txid in sorted(paid.items()):
             log.error(
                 "Transaction %s pays the address with index %d, which this database has not handed out: it is an older "
-                "copy, or something else hands out addresses of the same descriptor. Nobody is credited; the coins "
-                "are in the owner's wallet. The next address will be that with index %d",
+                "copy, or something else hands out addresses of the same descriptor. Nobody is credited, nothing is "
+                "forwarded; the coins are where the descriptor's keys are. The next address will be that with index %d",
                 *(txid, index, first),
             )
         await self._slide(self.ahead, first)
+        self.stepped_over += 1
         return True
 
     def handed_out(self, found: Iterable[IncomingTx]) -> list[IncomingTx]:

@@ -120,6 +120,8 @@ class Witness:
 
     async def _repair(self, txid: str) -> int:
         details: dict[str, Any] = await self._rpc.call("gettransaction", txid, wallet=self._wallet)
+        if not await self._is_there(txid, details["confirmations"]):
+            return 0
         await self._watchlist.refresh()
         seen = of_ours(details["hex"], self._watchlist, self._meter)
         if seen is None:
@@ -135,16 +137,18 @@ class Witness:
         log.error("The node's wallet knew payment transaction %s before the watcher did; recorded now", txid)
         return 1
 
+    async def _is_there(self, txid: str, confirmations: int) -> bool:
+        """In a block, or in the mempool: the wallet remembers what has left it, too."""
+        if confirmations != 0:
+            return confirmations > 0
+        return not isinstance((await self._rpc.batch([("getmempoolentry", txid)]))[0], RpcError)
+
     async def _record(self, seen: IncomingTx, details: dict[str, Any]) -> bool:
         """Write down what the watcher did not know; False when there was nothing to write."""
         now = self._clock()
-        if "blockhash" in details and details["confirmations"] > 0:
+        if details["confirmations"] > 0:
             # No change: in a block above our cursor, and the chain loop comes to it.
             return await self._database.write(_record_missed, seen, details["blockhash"], now)
-        if details["confirmations"] != 0:
-            return False
-        if isinstance((await self._rpc.batch([("getmempoolentry", seen.txid)]))[0], RpcError):
-            return False  # the wallet remembers what has left the mempool
         await self._database.write(stored.record_seen, seen, now, now)
         return True
 

@@ -106,6 +106,37 @@ def test_the_node_is_down_meanwhile(shop: Shop) -> None:
     shop.ends_well()
 
 
+@pytest.mark.parametrize("away", [True, False])
+def test_a_copy_of_before_the_first_sale(
+    own_node: RegtestNode, make_till: MakeTill, tmp_path: Path, away: bool
+) -> None:
+    own_node.start()
+    till = make_till(own_node)
+    till.wait_level()
+    assert till.entries("old") == []  # makes the key that the copy has, too
+    path, copy = Path(till.database_url.removeprefix("sqlite:///")), tmp_path / "copy.db"
+    with closing(sqlite3.connect(path)) as live, closing(sqlite3.connect(copy)) as backup:
+        live.backup(backup)
+    old = till.create("small", "old")
+    own_node.pay(old["address"], 40_000)
+    own_node.mine(150)
+    till.wait_payment(old["payment_id"], "forwarded")
+    till.stop()
+    for leftover in path.parent.glob(f"{path.name}*"):
+        leftover.unlink()
+    shutil.copy(copy, path)
+    if away:
+        own_node.stop()
+    till.start(ready=False)
+    new = till.create("small", "new")
+    if away:
+        own_node.start()
+    till.wait_level()
+    assert new["address"] != old["address"]
+    assert till.entries("new") == []
+    till.stop()
+
+
 def test_the_operator_steps_over(shop: Shop) -> None:
     shop.put_back(step_over())
     shop.till.start()

@@ -25,8 +25,13 @@ def promise_differences(tx: Tx, row: Row) -> Iterator[Difference]:
     first = tx.one("SELECT data FROM event WHERE payment_number = :number AND sequence = 1", number=number)
     if first is None:
         return
-    then: dict[str, Any] = json.loads(first["data"])
-    for name, value in _promised(row).items():
+    try:
+        then, now = dict[str, Any](json.loads(first["data"])), _promised(row)
+    except (ValueError, TypeError, OverflowError) as error:
+        text = f"Payment {row['id']} and its first event cannot be read: {error}. Compare with a backup."
+        yield Difference(Check.PROMISE, f"{row['id']} events", text)
+        return
+    for name, value in now.items():
         if (was := then.get(name)) != value:
             text = (
                 f"Payment {row['id']} has {name} {value}; when it was created it had {was}, and that never changes. "
@@ -38,6 +43,7 @@ def promise_differences(tx: Tx, row: Row) -> Iterator[Difference]:
 def _promised(row: Row) -> dict[str, Any]:
     same = ("user_id", "package_id", "credits", "amount_sat", "address", "confirmations_required")
     return {name: row[name] for name in same} | {
+        "metadata": json.loads(row["metadata"]),
         "created_at": rfc3339(row["created_at"]),
         "expires_at": rfc3339(row["expires_at"]),
     }

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from api import index_floor
-from api.index_floor import DISTANCE, IndexFloor
+from api.index_floor import DISTANCE, CatchingUp, IndexFloor
 from storage.database import Database
 from storage.errors import DatabaseBusy
-from storage.till import next_index, step_over
+from storage.till import next_index, report_health, step_over
 from tests.api.till import Till
 
 Ask = Callable[[], Awaitable[bool]]
@@ -34,10 +34,35 @@ async def sold(till: Till, addresses: int) -> Database:
     return till.database
 
 
-async def test_nothing_was_sold_yet(till: Till) -> None:
+async def test_a_new_database_is_no_copy(till: Till) -> None:
+    await till.database.write(lambda tx: tx.execute("UPDATE till SET cursor_height = NULL, cursor_hash = NULL"))
     node = Node(False)
     assert await IndexFloor().get(till.database, till.keychain_id, node.check_now) == 0
     assert node.asked == 0
+
+
+async def test_a_copy_of_before_the_first_sale(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_floor, "PATIENCE_SECONDS", 0.1)
+    assert await IndexFloor().get(till.database, till.keychain_id, Node(True).check_now) == 0
+    assert await IndexFloor().get(till.database, till.keychain_id, Node(False).check_now) == DISTANCE
+
+
+async def test_blocks_are_being_read(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_floor, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(index_floor, "PATIENCE_WITH_BLOCKS_SECONDS", 0.5)
+    database, node, floor = await sold(till, 7), Node(False), IndexFloor()
+    report = {"reasons": [{"code": "behind", "detail": "nodetill is reading blocks"}]}
+    await database.write(report_health, report, 0, 1)
+    with pytest.raises(CatchingUp):
+        await floor.get(database, till.keychain_id, node.check_now)
+    till.node_answers = False
+    key = await till.key("payments:write")
+    body = {"package_id": "small", "user_id": "u1"}
+    answer = await till.client.post("/api/v1/bitcoin/payments", json=body, headers=key)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    assert (await answer.json(content_type=None))["code"] == "temporarily-unavailable"
+    # Slow, but in time.
+    assert await floor.get(database, till.keychain_id, Node(False, False, True).check_now) == 0
 
 
 async def test_a_look_is_waited_for_once(till: Till) -> None:

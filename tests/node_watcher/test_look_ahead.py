@@ -68,6 +68,17 @@ async def test_seen_in_the_mempool(rig: Rig) -> None:
     assert await rig.balance() == 400
 
 
+async def test_a_mempool_that_leads_on_and_on(rig: Rig) -> None:
+    """One transaction each; those that are beyond the window at first were read already when it moves."""
+    await rig.create()
+    tip = await rig.tip()
+    for index in (15 + GAP + 10, 15, 15 + 2 * GAP + 20):
+        await pay_index(rig, index)
+    assert await rig.mempool.look(tip)
+    assert await free(rig) == 15 + 2 * GAP + 20 + 1 + GAP
+    assert await recorded(rig) == 0
+
+
 async def test_each_sale_moves_the_window(rig: Rig) -> None:
     for _ in range(3):
         await rig.create()

@@ -144,6 +144,12 @@ TAMPERED: dict[str, tuple[Check, str, int]] = {
     "UPDATE payment SET credits = 4000 WHERE number = 5": (Check.PROMISE, "has credits 4000; when it was created", 0),
     "UPDATE payment SET confirmations_required = 1 WHERE number = 5": (Check.PROMISE, "has confirmations_required", 0),
     "UPDATE payment SET expires_at = expires_at + 1000 WHERE number = 5": (Check.PROMISE, "has expires_at ", 0),
+    "UPDATE payment SET metadata = '{\"a\": 1}' WHERE number = 5": (Check.PROMISE, "has metadata {'a': 1}; when", 0),
+    "UPDATE payment SET metadata = '{' WHERE number = 5": (Check.PROMISE, "and its first event cannot be read", 0),
+    "UPDATE payment SET expires_at = 9000000000000000 WHERE number = 5": (Check.PROMISE, "cannot be read", 0),
+    "UPDATE event SET data = '' WHERE id = 1": (Check.PROMISE, "and its first event cannot be read", 0),
+    "UPDATE event SET data = '[]' WHERE id = 1": (Check.PROMISE, "has user_id paid; when it was created", 0),
+    "UPDATE event SET data = '17' WHERE id = 1": (Check.PROMISE, "and its first event cannot be read", 0),
     "DELETE FROM event WHERE id = (SELECT max(id) FROM event)": (Check.PROMISE, "events were removed", 0),
     "UPDATE keychain SET next_index = 3": (Check.ADDRESS, "has address number 4, and 3 is given out next", 0),
 }  # fmt: skip
