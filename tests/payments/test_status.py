@@ -80,6 +80,12 @@ SEEN = [
         tx_hash="a",
     ),
     case("partial, deep: wakes to be booked", facts(output("a", 39_999, depth=1)), P, wake_height=TIP + 2),
+    case(
+        "each depth up to the tier's is news",
+        facts(output("a", 40_000, depth=4), promise=terms(tiers=((30_000, 6),))),
+        CG,
+        wake_height=TIP + 1,
+    ),
     case("over", facts(output("a", 40_001)), CG, remaining_sat=0, flags=(Flag.OVERPAID,)),
     case("one satoshi above the tolerance", facts(output("a", 39_899), promise=TOLERANT), P, remaining_sat=101),
     case("just within the tolerance", facts(output("a", 39_900), promise=TOLERANT), CG, remaining_sat=0, flags=()),
