@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from regtest.chain_oracle import ChainOracle
+from regtest.chain_oracle import ChainOracle, Coin, Paid
 from regtest.command_line import main
 from regtest.service import RunningService
 from storage.database import Database
@@ -74,6 +74,27 @@ async def _check_invariants(url: str) -> None:
         await database.read(invariants.check_quiet)
 
 
+def _why_here(till: RunningService, coin: Coin, paid: Paid, shown: Mapping[str, Any]) -> str:
+    """All that is known of a coin that should be with the owner."""
+
+    async def rows() -> list[dict[str, Any]]:
+        async with Database(till.database_url, read_only=True) as database:
+            found = await database.read(
+                lambda tx: tx.all(
+                    "SELECT o.*, s.txid AS sweep, s.state, s.last_error FROM output o"
+                    " LEFT JOIN sweep_input i ON i.prev_txid = o.txid AND i.prev_vout = o.vout"
+                    " LEFT JOIN sweep s ON s.txid = i.sweep_txid WHERE o.txid = :txid",
+                    txid=coin[0],
+                )
+            )
+            return [dict(row) for row in found]
+
+    log = [
+        line["message"] for line in till.log() if shown["payment_id"] in line["message"] or coin[0] in line["message"]
+    ]
+    return f"{coin} {paid} is not swept: {asyncio.run(rows())}\n{shown}\n" + "\n".join(log[-20:])
+
+
 def swept(till: RunningService, orders: Sequence[Mapping[str, Any]], begin: int) -> int:
     """Raise `AssertionError` unless each credited coin left once, for the owner, and nothing is missing but the fee.
 
@@ -86,6 +107,7 @@ def swept(till: RunningService, orders: Sequence[Mapping[str, Any]], begin: int)
             if shown["status"] != "forwarded":
                 assert coin not in chain.spenders
                 continue
+            assert coin in chain.spenders, _why_here(till, coin, paid, shown)
             sweeps.add(chain.spenders[coin])
             coins_in += paid.value_sat
     assert till.forward_to is not None
