@@ -29,6 +29,7 @@ def check(tx: Tx) -> None:
     _state_and_credits_follow_from_the_facts(tx)
     _events_are_gapless_and_tell_the_status(tx)
     _cursor_is_on_the_stored_chain(tx)
+    _mined_is_what_an_active_block_holds(tx)
 
 
 def check_quiet(tx: Tx) -> None:
@@ -159,3 +160,12 @@ def _cursor_is_on_the_stored_chain(tx: Tx) -> None:
     for below, above in pairwise(active):
         assert (above["height"], above["prev_hash"]) == (below["height"] + 1, below["hash"]), "I12: chain"
     assert active[0]["height"] == till["birth_height"] + 1, "I12: hole"
+
+
+def _mined_is_what_an_active_block_holds(tx: Tx) -> None:
+    wrong = tx.all(
+        "SELECT t.txid, t.mined, t.in_mempool FROM incoming_tx t WHERE (t.mined = 1 AND t.in_mempool = 1) OR t.mined <>"
+        " (SELECT count(*) FROM block_tx l JOIN block b ON b.hash = l.block_hash"
+        " WHERE l.txid = t.txid AND b.active = 1)"
+    )
+    assert wrong == [], f"mined: {[tuple(row) for row in wrong]}"
