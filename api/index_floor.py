@@ -85,8 +85,8 @@ def _is_new(tx: Tx, keychain_id: int) -> bool:
 
 
 def _catching_up(tx: Tx) -> bool:
-    """Whether the watcher is reading blocks that came since it last ran."""
-    return any(reason["code"] == "behind" for reason in health(tx).get("reasons", ()))
+    """Whether the watcher is reading blocks that came since it last ran, perhaps the first of them."""
+    return any(reason["code"] in ("behind", "starting") for reason in health(tx).get("reasons", ()))
 
 
 async def _looked(check_now: CheckNow, seconds: float | None = None) -> bool:

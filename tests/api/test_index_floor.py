@@ -47,11 +47,12 @@ async def test_a_copy_of_before_the_first_sale(till: Till, monkeypatch: pytest.M
     assert await IndexFloor().get(till.database, till.keychain_id, Node(False).check_now) == DISTANCE
 
 
-async def test_blocks_are_being_read(till: Till, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("code", ["behind", "starting"])
+async def test_blocks_are_being_read(till: Till, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     monkeypatch.setattr(index_floor, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(index_floor, "PATIENCE_WITH_BLOCKS_SECONDS", 0.5)
     database, node, floor = await sold(till, 7), Node(False), IndexFloor()
-    report = {"reasons": [{"code": "behind", "detail": "nodetill is reading blocks"}]}
+    report = {"reasons": [{"code": code, "detail": "nodetill is reading blocks"}]}
     await database.write(report_health, report, 0, 1)
     with pytest.raises(CatchingUp):
         await floor.get(database, till.keychain_id, node.check_now)
