@@ -136,10 +136,10 @@ async def test_spent_and_pruned_before_it_was_credited(
     payment = await rig.create()
     await rig.pay(payment)
     (block,) = await rig.mine(1)
-    await rig.follower.follow()
+    await rig.tip()
     await spend_by_the_owner(rig, payment)
     await asyncio.to_thread(node.mine, 600)
-    await rig.follower.follow()
+    await rig.tip()
     node.rpc("pruneblockchain", node.height - 300)
     with pytest.raises(NodeError, match="pruned"):
         node.rpc("getblock", block)
