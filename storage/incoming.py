@@ -65,16 +65,20 @@ def record_missing(tx: Tx, gone: Sequence[tuple[str, str | None]], now: int) -> 
 
 def in_mempool(tx: Tx) -> list[str]:
     """Txids that we believe to be in the mempool."""
-    return [row["txid"] for row in tx.all("SELECT txid FROM incoming_tx WHERE in_mempool = 1")]
+    return [row["txid"] for row in tx.all("SELECT txid FROM incoming_tx WHERE in_mempool = 1 ORDER BY txid")]
 
 
 def gone(tx: Tx) -> list[str]:
     """Txids that paid us and are now neither in the mempool nor in the active chain."""
-    return [row["txid"] for row in tx.all("SELECT txid FROM incoming_tx WHERE in_mempool = 0 AND mined = 0")]
+    return [
+        row["txid"] for row in tx.all("SELECT txid FROM incoming_tx WHERE in_mempool = 0 AND mined = 0 ORDER BY txid")
+    ]
 
 
 def prevouts_of(tx: Tx, txid: str) -> list[OutPoint]:
-    rows = tx.all("SELECT prev_txid, prev_vout FROM incoming_prevout WHERE txid = :txid", txid=txid)
+    rows = tx.all(
+        "SELECT prev_txid, prev_vout FROM incoming_prevout WHERE txid = :txid ORDER BY prev_txid, prev_vout", txid=txid
+    )
     return [OutPoint(row["prev_txid"], row["prev_vout"]) for row in rows]
 
 
