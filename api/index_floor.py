@@ -56,9 +56,10 @@ class IndexFloor:
         """An index, 0 where the database's own account can be relied on. Raises `CatchingUp`."""
         if self._known is None:
             async with self._finding:
-                found = None if self._known is not None else await self._find(database, keychain_id, check_now)
-                self._known = found if self._known is None else self._known
-        return self._known or 0
+                if self._known is None:
+                    found = await self._find(database, keychain_id, check_now)
+                    self._known = found if self._known is None else self._known
+        return self._known
 
     async def _find(self, database: Database, keychain_id: int, check_now: CheckNow) -> int:
         if await database.read(_is_new, keychain_id) or await _looked(check_now):

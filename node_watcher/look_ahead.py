@@ -6,12 +6,16 @@ was shown to somebody, and it must never be shown to another. See docs/decisions
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Final
 
 from payments.model import IncomingTx
+from storage.database import Database
 from storage.payments import Derive
+from storage.till import step_over
 
+log = logging.getLogger("nodetill")
 SPAN: Final = 1_000
 """So many addresses are watched beyond the last that was handed out. Some 0.1 ms each, once."""
 
@@ -28,9 +32,6 @@ class LookAhead:
         self._span = span
         self._index: dict[bytes, int] = {}
         self._first = self._end = 0
-
-    def __contains__(self, script_pubkey: bytes) -> bool:
-        return script_pubkey in self._index
 
     def passed(self, first: int) -> list[bytes]:
         """No address below index `first` will be handed out any more; the scripts that this takes out."""
@@ -49,11 +50,23 @@ class LookAhead:
             self._end += 1
             yield script
 
-    def paid(self, transactions: Iterable[IncomingTx]) -> dict[int, str]:
-        """Index of each address of the window that one of these pays, with its txid."""
-        return {
+    async def step_over(self, database: Database, transactions: Iterable[IncomingTx]) -> int | None:
+        """If one of these pays an address of the window, raise the keychain's index above it: the index of the next
+        address, which `passed` wants to know. None when none does."""
+        paid = {
             self._index[output.script_pubkey]: transaction.txid
             for transaction in transactions
             for output in transaction.outputs
             if output.script_pubkey in self._index
         }
+        if not paid:
+            return None
+        first = await database.write(step_over, self.keychain_id, max(paid) + 1 + GAP)
+        for index, txid in sorted(paid.items()):
+            log.error(
+                "Transaction %s pays the address with index %d, which this database has not handed out: it is an older "
+                "copy, or something else hands out addresses of the same descriptor. Nobody is credited, nothing is "
+                "forwarded; the coins are where the descriptor's keys are. The next address will be that with index %d",
+                *(txid, index, first),
+            )
+        return first

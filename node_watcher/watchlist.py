@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from node_watcher.look_ahead import GAP, LookAhead
+from node_watcher.look_ahead import LookAhead
 from payments.model import IncomingTx, OutPoint
 from payments.tx import outpoint_key
 from storage.database import Database
 from storage.payments import ALL_SCRIPTS, scripts_after
-from storage.till import next_index, step_over
+from storage.till import next_index
 from storage.watched import prevouts_worth_watching
 
 log = logging.getLogger("nodetill")
@@ -84,23 +84,14 @@ class Watchlist:
             if count % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)
 
-    async def step_over(self, found: Sequence[IncomingTx]) -> bool:
+    async def step_over(self, found: Iterable[IncomingTx]) -> bool:
         """Never hand out an address that one of these pays though nobody was shown it, nor those around it.
 
         Call it before anything is recorded of transactions that are in the node's mempool or in a block. When
         it returns True the next addresses are others, and the same bytes may pay one of them, too.
         """
-        paid = {} if self.ahead is None else self.ahead.paid(found)
-        if self.ahead is None or not paid:
+        if self.ahead is None or (first := await self.ahead.step_over(self._database, found)) is None:
             return False
-        first = await self._database.write(step_over, self.ahead.keychain_id, max(paid) + 1 + GAP)
-        for index, txid in sorted(paid.items()):
-            log.error(
-                "Transaction %s pays the address with index %d, which this database has not handed out: it is an older "
-                "copy, or something else hands out addresses of the same descriptor. Nobody is credited, nothing is "
-                "forwarded; the coins are where the descriptor's keys are. The next address will be that with index %d",
-                *(txid, index, first),
-            )
         await self._slide(self.ahead, first)
         self.stepped_over += 1
         return True
