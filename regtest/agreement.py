@@ -95,16 +95,18 @@ def _why_here(till: RunningService, coin: Coin, paid: Paid, shown: Mapping[str, 
     return f"{coin} {paid} is not swept: {asyncio.run(rows())}\n{shown}\n" + "\n".join(log[-20:])
 
 
-def swept(till: RunningService, orders: Sequence[Mapping[str, Any]], begin: int) -> int:
+def swept(till: RunningService, orders: Sequence[Mapping[str, Any]], sold: Sold, begin: int) -> int:
     """Raise `AssertionError` unless each credited coin left once, for the owner, and nothing is missing but the fee.
 
-    In forwarding mode, with every sweep mined. Returns how many sweeps there were."""
+    In forwarding mode, one block after everything that was due had been swept: what was final before this block has
+    left, and nothing else. Payments may come late: the node's watch-only wallet offers those again that its mempool
+    has lost, whenever it learns more addresses. Returns how many sweeps there were."""
     chain = ChainOracle(till.node, begin)
     coins_in, sweeps = 0, set()
     for order in orders:
         shown = till.payment(order["payment_id"])
         for coin, paid in chain.paid_to(order["address"]).items():
-            if shown["status"] != "forwarded":
+            if shown["status"] != "forwarded" or paid.depth <= sold.depth:
                 assert coin not in chain.spenders
                 continue
             assert coin in chain.spenders, _why_here(till, coin, paid, shown)

@@ -200,7 +200,7 @@ def test_killed_at_every_point(
     sweeps = 0
     if till.mode == "forwarding":
         street.node.mine(1)
-        sweeps = swept(till, orders, begin)
+        sweeps = swept(till, orders, SOLD, begin)
     passed += till.passed()
     unknown = {name.split(" ", 1)[1] for name in passed} - WRITES.keys() - EXCHANGES.keys() - BY_CHANCE.keys()
     assert not unknown, f"points of the service at which no life ends; put them in the lists above: {unknown}"

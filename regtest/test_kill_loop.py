@@ -182,7 +182,7 @@ def test_ledger_and_chain_agree_after_many_kills(
     sweeps = 0
     if till.mode == "forwarding":
         busy_node.mine(1)
-        sweeps = swept(till, orders, begin)
+        sweeps = swept(till, orders, SOLD, begin)
     till.stop()
     show_progress(
         f"{'-'.join(kind)}: {kills} kills in {time.monotonic() - began:.0f} s; {len(orders)} orders, {paid_for} paid, "
