@@ -57,8 +57,7 @@ class IndexFloor:
         if self._known is None:
             async with self._finding:
                 if self._known is None:
-                    found = await self._find(database, keychain_id, check_now)
-                    self._known = found if self._known is None else self._known
+                    self._known = await self._find(database, keychain_id, check_now)
         return self._known
 
     async def _find(self, database: Database, keychain_id: int, check_now: CheckNow) -> int:
