@@ -55,12 +55,12 @@ def test_a_password_in_the_file_makes_it_private(tmp_path: Path) -> None:
     assert "chmod 600" in problem
 
 
-@pytest.mark.parametrize("password", ["7", "true"])
+@pytest.mark.parametrize("password", ["739517395173", "true"])
 def test_a_password_is_in_no_message(tmp_path: Path, password: str) -> None:
     text = f'witness_nodes = [{{rpc_url = "http://a:1", rpc_user = "me", rpc_password = {password}}}]'
     (problem,) = refused(written(tmp_path, with_node(text)))
     assert "number 1: rpc_password must be a text" in problem
-    assert password not in problem.replace("1", "").replace(str(tmp_path), "")
+    assert password not in problem.replace(str(tmp_path), "")
 
 
 def test_lists_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
