@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from regtest.agreement import Sold
-from regtest.crafted_tx import double_spend
 from regtest.crashing_service import CrashingService
 from regtest.node import PAYER
 from storage import looks
@@ -23,6 +22,8 @@ from storage.database import Database
 SOLD = Sold(price_sat=40_000, credits=400, depth=2)
 DEPTH = SOLD.depth
 PATIENCE_SECONDS = 15.0
+TOO_LOW_SAT = 1_000_000
+"""More than any sweep's fee: what the node reckons with is below what it relays."""
 SETTINGS: dict[str, Any] = {"payments": {"check_interval_seconds": 0.2, "confirmations_required": DEPTH}}
 
 
@@ -165,9 +166,7 @@ class Street:
         self.pay_all()
         if order.txids and self._reach([order], "confirming"):
             raw = self.node.rpc("gettransaction", order.txids[-1], wallet=PAYER)["hex"]
-            self.node.rpc("setmocktime", self.node.rpc("getblockchaininfo")["time"] + 8 * 3600)
-            self.node.pay(self.node.new_address(), 20_000)  # what enters makes the node throw out what is old
-            self.node.rpc("setmocktime", 0)
+            self._throw_out_what_is_old()
             self._reach([order], "pending")
             self.node.rpc("sendrawtransaction", raw)
         self.node.mine(1)
@@ -180,15 +179,34 @@ class Street:
         self.node.mine(DEPTH)
         self._reach(orders, "forwarded")
 
-    def robbery(self) -> None:
-        """A sale is undone for good: the payer's coins went elsewhere, and its sweep is refused from now on."""
-        robbed = self.sale()[-1]
-        if robbed.txids and self.is_(robbed, "forwarded"):
-            self.node.disconnect_blocks(DEPTH)
-            self.node.mine_with([double_spend(self.node, robbed.txids[-1])])
-            self.node.mine_empty(DEPTH)
-            self._reach([robbed], "failed")
-        self.until(lambda: False, 1.0)  # the sweep is offered at the next look
+    def refusal(self) -> None:
+        """Sweeps leave the node's mempool, and for a moment their fees are too low for it; then it takes them again."""
+        sweeps = self._sweeps_of(self.sale())
+        for txid in sweeps:
+            self.node.rpc("prioritisetransaction", txid, 0, -TOO_LOW_SAT)
+        self._throw_out_what_is_old()
+        self.until(lambda: False, 1.0)  # they are offered at the next look
+        for txid in sweeps:
+            self.node.rpc("prioritisetransaction", txid, 0, TOO_LOW_SAT)
+
+    def _sweeps_of(self, orders: list[Order]) -> set[str]:
+        """The sweeps of these that the service told us of before it died."""
+        told: set[str] = set()
+
+        def look() -> bool:
+            for order in orders:
+                if order.answer is not None and (txid := self.shown(order)["forwarding_tx_hash"]):
+                    told.add(txid)
+            return True
+
+        self.until(look)
+        return told
+
+    def _throw_out_what_is_old(self) -> None:
+        """The node's mempool forgets everything, as after two weeks."""
+        self.node.rpc("setmocktime", self.node.rpc("getblockchaininfo")["time"] + 8 * 3600)
+        self.node.pay(self.node.new_address(), 20_000)  # what enters makes the node throw out what is old
+        self.node.rpc("setmocktime", 0)
 
     def closing(self) -> None:
         """Nobody pays, and the window closes."""

@@ -44,7 +44,7 @@ ONCE = Way(Street.morning, hits=1)
 SALE = Way(Street.sale)
 EXPIRED = Way(Street.expiry)
 
-FIRST_WRITES = {
+WRITES = {
     "claim": ONCE,  # once a start
     "keychain": ONCE,  # once a start
     "begin_at": ONCE,  # once a database
@@ -64,14 +64,9 @@ FIRST_WRITES = {
     "close_windows": Way(Street.closing, Street.short_windows),
     "finish": Way(Street.elsewhere, engines=("postgres",)),
     "step_over": Way(Street.stranger),
+    "record_refused": Way(Street.refusal),
 }
-"""Writes by the name of their body, in this order: it begins with an empty database."""
-
-LAST_WRITES = {"record_refused": Way(Street.robbery)}
-"""After these there is a sweep that the node refuses for ever."""
-
-WRITES = {**FIRST_WRITES, **LAST_WRITES}
-"""Every write of a running service."""
+"""Every write of a running service, by the name of its body, in this order: it begins with an empty database."""
 
 EXCHANGES = {
     "preflight": START,
@@ -117,7 +112,7 @@ OTHERWISE_IN_WATCH_ONLY = ("connect", "book", "disconnect", "settle")
 
 def lives(engine: str, mode: str) -> list[tuple[Armed, Way]]:
     """One for each point and hit."""
-    ways = {**FIRST_WRITES, **EXCHANGES, **LAST_WRITES}
+    ways = {**WRITES, **EXCHANGES}
     return [
         (Armed(f"{moment} {name}", hit), way)
         for name, way in ways.items()
