@@ -6,7 +6,7 @@ its reversal are named by the outpoint they concern, so the database can refuse 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -71,12 +71,15 @@ def moved(amount: int, source: Account, target: Account) -> tuple[Line, ...]:
     return (Line(source, -amount), Line(target, amount)) if amount else ()
 
 
-def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]:
+def transfers_due(
+    facts: Facts, user_id: str, tip_height: int, *, unproven: Collection[OutPoint] = ()
+) -> list[Transfer]:
     """Transfers that bring the ledger level with the facts; empty when it already is.
 
     Reversals come first, then deposits in the order in which they were paid. The credits of a
     payment follow the sum of its booked satoshi, so each transfer carries the difference that its
-    own output makes; what no output explains (another word of the operator's) is an adjustment.
+    own output makes; what no output explains (another word of the operator's) is an adjustment. Of outputs that are
+    `unproven` no deposit is made; they are facts all the same.
     """
     aside, posted = held(facts), facts.credits_posted
     counted = Counted(facts.terms, tip_height)
@@ -84,7 +87,9 @@ def transfers_due(facts: Facts, user_id: str, tip_height: int) -> list[Transfer]
         if output.booked and output.outpoint not in aside:
             counted.add(output)
     gone = [o for o in facts.outputs if o.booked and o.height is None]
-    come = [o for o in facts.outputs if not o.booked and settled(o, facts.terms, tip_height)]
+    come = [
+        o for o in facts.outputs if not o.booked and o.outpoint not in unproven and settled(o, facts.terms, tip_height)
+    ]
     due: list[Transfer] = []
     last: OutPoint | None = None
     for output in [*gone, *sorted(come, key=lambda o: (o.paid_at, o.outpoint))]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from payments.events import EventType
@@ -50,9 +50,9 @@ def book(tx: Tx, number: int, evidence: Mapping[OutPoint, dict[str, Any]], now: 
         return None
     facts, height = fresh_facts(tx, row), tip_height(tx)
     due = transfers_due(facts, row["user_id"], height)
-    if any(t.kind is TransferKind.DEPOSIT and t.outpoint not in evidence for t in due):
-        facts = replace(facts, outputs=tuple(output for output in facts.outputs if output.booked))
-        due = transfers_due(facts, row["user_id"], height)
+    deposits = [t.outpoint for t in due if t.kind is TransferKind.DEPOSIT and t.outpoint is not None]
+    if any(outpoint not in evidence for outpoint in deposits):
+        due = transfers_due(facts, row["user_id"], height, unproven=deposits)
         if not due:
             return None
     _post_forwards(tx, row, due, now)

@@ -193,3 +193,21 @@ async def test_what_was_taken_back_uses_up_no_number(shop: SmallShop) -> None:
     assert second.number == first + 1
     ids = await shop.database.read(lambda tx: [row["id"] for row in tx.all("SELECT id FROM transfer ORDER BY id")])
     assert ids == list(range(1, len(ids) + 1))
+
+
+async def test_what_the_node_cannot_show_takes_nothing_away(shop: SmallShop) -> None:
+    """Paid in time, and replaced by a higher fee after the window; then a stranger's dust, of which the node says
+    nothing for now."""
+    made = await shop.create(late=LatePolicy.HOLD)
+    await shop.see(paying("in time", (made, FULL), spends=["x"]))
+    shop.now += 61 * MINUTE
+    bumped = paying("bumped", (made, FULL), spends=["x"])
+    await shop.see(bumped)
+    await shop.miss("in time", "bumped")
+    await shop.close_windows()
+    await shop.mine(bumped, blocks=3)
+    await shop.at_tip()
+    await shop.mine(paying("dust", (made, 1_000)), blocks=3)
+    await shop.settle()
+    assert await shop.database.write(ledger.book, made.number, {}, shop.now) is None
+    assert (await shop.payment(made.number)).facts.credits_posted == 400
