@@ -27,7 +27,7 @@ from commands.service import Roles, run_service
 from config.errors import ConfigurationError
 from config.load import load
 from config.settings import Settings
-from node_watcher.seed import create as create_seed
+from node_watcher.signing.seed import create as create_seed
 from regtest.bitcoind_source import BitcoindNotFound, find_bitcoind
 from regtest.child_server import DidNotStart
 from regtest.node import RegtestNode

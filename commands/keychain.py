@@ -10,11 +10,11 @@ from getpass import getpass
 
 from commands.console import refuse
 from config.settings import Settings
-from node_watcher.forwarder import Destination
-from node_watcher.seed import open_seed
-from node_watcher.seed_file import SeedError
-from node_watcher.signer import Signer, SignerUnavailable
-from node_watcher.signers import open_signer
+from node_watcher.forwarding.forwarder import Destination
+from node_watcher.signing.seed import open_seed
+from node_watcher.signing.seed_file import SeedError
+from node_watcher.signing.signer import Signer, SignerUnavailable
+from node_watcher.signing.signers import open_signer
 from payments.address import AddressError, script_pubkey
 from payments.descriptor import DescriptorError, RangedDescriptor
 

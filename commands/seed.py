@@ -10,10 +10,10 @@ import typer
 
 from commands.console import JsonOption, print_json, refuse
 from commands.keychain import passphrase_from
-from node_watcher.seed import create as create_seed
-from node_watcher.seed import import_mnemonic, open_seed
-from node_watcher.seed import verify as verify_seed
-from node_watcher.seed_file import SeedError, refuse_existing
+from node_watcher.signing.seed import create as create_seed
+from node_watcher.signing.seed import import_mnemonic, open_seed
+from node_watcher.signing.seed import verify as verify_seed
+from node_watcher.signing.seed_file import SeedError, refuse_existing
 from payments.network import NETWORKS
 
 app = typer.Typer(no_args_is_help=True, help="The encrypted seed of forwarding mode.")

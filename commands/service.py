@@ -25,7 +25,7 @@ from node_watcher.chain_scan import ChainScan
 from node_watcher.clock import now_ms
 from node_watcher.crediting import Crediting
 from node_watcher.derivation import check_derivation
-from node_watcher.forwarder import Forwarder
+from node_watcher.forwarding.forwarder import Forwarder
 from node_watcher.gate import Gate
 from node_watcher.hints import Hint
 from node_watcher.look import Look

@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import commands.node_client
 import commands.serve
 import commands.service
-import node_watcher.signer_bit  # noqa: F401 - loaded late by the service; here once, for all children
+import node_watcher.signing.signer_bit  # noqa: F401 - loaded late by the service; here once, for all children
 import storage.postgres  # noqa: F401 - the same
 from main import main
 from regtest.crash_points import POINTS, Armed, PointedDatabase, PointedRest, PointedRpc

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from node_watcher.seed import create as create_seed
+from node_watcher.signing.seed import create as create_seed
 from regtest.child_process import ChildProcess
 from regtest.child_server import ChildServer, Process
 from regtest.command_line import ROOT, Ended, clean_environment, main

@@ -11,7 +11,7 @@ from node_watcher.look import Looked
 from node_watcher.reason import Reason
 from node_watcher.record.recorder import Recorder
 from node_watcher.rpc import Call, Rpc
-from node_watcher.signer import SignedTx, Signer, SignerError, SweepInput
+from node_watcher.signing.signer import SignedTx, Signer, SignerError, SweepInput
 from node_watcher.witness_node import WitnessNode, agree
 from payments.model import BlockId
 from storage.database import Database

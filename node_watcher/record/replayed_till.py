@@ -12,7 +12,7 @@ from node_watcher.chain import ChainFollower
 from node_watcher.chain_rules import ChainRules, RefusedSoftware
 from node_watcher.crediting import Crediting
 from node_watcher.derivation import check_derivation
-from node_watcher.forwarder import Destination, Forwarder
+from node_watcher.forwarding.forwarder import Destination, Forwarder
 from node_watcher.gate import Gate
 from node_watcher.look import Look
 from node_watcher.look_ahead import LookAhead
@@ -23,7 +23,7 @@ from node_watcher.record.parts import outcome, reasons_of
 from node_watcher.record.player import Parted, Player
 from node_watcher.record.turn import TURN, Stopped
 from node_watcher.rpc import Call
-from node_watcher.signer import SignedTx, SigningFailed, SweepInput
+from node_watcher.signing.signer import SignedTx, SigningFailed, SweepInput
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness
 from node_watcher.witness_node import WitnessNode

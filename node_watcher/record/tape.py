@@ -22,7 +22,7 @@ from node_watcher.record.parts import (
 from node_watcher.record.recorder import Recorder
 from node_watcher.rest import Rest
 from node_watcher.rpc import Rpc
-from node_watcher.signer import Signer
+from node_watcher.signing.signer import Signer
 from node_watcher.witness_node import agree
 
 LedgerCheck: TypeAlias = Callable[[], Awaitable[Reason | None]]

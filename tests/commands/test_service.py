@@ -20,7 +20,7 @@ import pytest
 
 from api.server import CannotListen
 from commands.serve import _refusals
-from node_watcher.seed import create as create_seed
+from node_watcher.signing.seed import create as create_seed
 from regtest.free_ports import free_port
 from regtest.node import RegtestNode
 from storage.errors import DatabaseUnusable

@@ -19,7 +19,7 @@ from node_watcher.chain_rules import ChainRules, rules_of
 from node_watcher.clock import now_ms
 from node_watcher.credentials import Credentials
 from node_watcher.crediting import Crediting
-from node_watcher.forwarder import Destination, Forwarder
+from node_watcher.forwarding.forwarder import Destination, Forwarder
 from node_watcher.gate import Gate
 from node_watcher.look import Forwards, Look
 from node_watcher.look_ahead import LookAhead
@@ -27,9 +27,9 @@ from node_watcher.mempool import Mempool
 from node_watcher.meter import Meter
 from node_watcher.rpc import Call
 from node_watcher.rpc_http import HttpRpc
-from node_watcher.seed import Seed
 from node_watcher.self_audit import SelfAudit
-from node_watcher.signers import open_signer
+from node_watcher.signing.seed import Seed
+from node_watcher.signing.signers import open_signer
 from node_watcher.watcher import Watcher
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness

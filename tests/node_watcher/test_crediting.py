@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from node_watcher.rpc import RpcError
-from node_watcher.signer import SweepInput
+from node_watcher.signing.signer import SweepInput
 from payments.address import script_pubkey
 from payments.model import BlockId, OutPoint, Status
 from payments.record import PaymentRecord

@@ -19,13 +19,13 @@ from node_watcher.blocks import BlockSource
 from node_watcher.chain import ChainFollower
 from node_watcher.chain_rules import ChainRules
 from node_watcher.crediting import Crediting
-from node_watcher.forwarder import Destination, Forwarder
+from node_watcher.forwarding.forwarder import Destination, Forwarder
 from node_watcher.gate import Gate
 from node_watcher.look import Look, Looked
 from node_watcher.mempool import Mempool
 from node_watcher.rpc import NodeError, Rpc
-from node_watcher.seed import Seed
-from node_watcher.signers import open_signer
+from node_watcher.signing.seed import Seed
+from node_watcher.signing.signers import open_signer
 from node_watcher.watchlist import Watchlist
 from payments.address import address_of
 from payments.descriptor import RangedDescriptor

@@ -16,7 +16,7 @@ from node_watcher.record.player import Parted, Player
 from node_watcher.record.reading import Reading
 from node_watcher.record.recorder import Recorder
 from node_watcher.record.replayed_till import ReplayedDatabase, ReplayedSigner
-from node_watcher.signer import SignedTx, Signer, SweepInput
+from node_watcher.signing.signer import SignedTx, Signer, SweepInput
 from payments.model import OutPoint
 from storage import recorded, till
 from storage.database import Database

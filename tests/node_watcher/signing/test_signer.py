@@ -10,8 +10,8 @@ import pytest
 from bit.transaction import deserialize
 from embit.ec import PrivateKey
 
-from node_watcher.seed import Seed
-from node_watcher.signer import (
+from node_watcher.signing.seed import Seed
+from node_watcher.signing.signer import (
     SignedTx,
     Signer,
     SigningFailed,
@@ -20,8 +20,8 @@ from node_watcher.signer import (
     dust_limit,
     estimate_vsize,
 )
-from node_watcher.signer_bit import BitSigner, sign_native
-from node_watcher.signers import open_signer, unavailable_sentence
+from node_watcher.signing.signer_bit import BitSigner, sign_native
+from node_watcher.signing.signers import open_signer, unavailable_sentence
 from payments.address import script_pubkey
 from payments.descriptor import RangedDescriptor
 from payments.keys import seed_of
@@ -158,8 +158,8 @@ def watch(event, arguments):
         seen.append((event, arguments))
 sys.addaudithook(watch)
 
-from node_watcher.signer import SweepInput
-from node_watcher.signers import open_signer
+from node_watcher.signing.signer import SweepInput
+from node_watcher.signing.signers import open_signer
 from payments.model import OutPoint
 assert "bit" not in sys.modules, "bit must be imported only when it is needed"
 signer = open_signer(lambda index: bytes(31) + bytes((index + 1,)))
@@ -190,8 +190,8 @@ def test_signing_opens_no_socket_and_installs_no_log_handler() -> None:
 def test_without_bit_the_sentence_says_what_to_do() -> None:
     done = run_python(
         "import sys; sys.modules['bit'] = None\n"
-        "from node_watcher.signer import SignerUnavailable\n"
-        "from node_watcher.signers import open_signer\n"
+        "from node_watcher.signing.signer import SignerUnavailable\n"
+        "from node_watcher.signing.signers import open_signer\n"
         "try: open_signer(bytes)\n"
         "except SignerUnavailable as error: print(error)"
     )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from node_watcher.clock import now_ms
-from node_watcher.feerate import current_feerate
+from node_watcher.forwarding.feerate import current_feerate
 from node_watcher.rpc import NodeUnavailable, RpcError
 from payments.forward import Affordable, ForwardRules, Held, fee_for, judge
 from payments.model import Status

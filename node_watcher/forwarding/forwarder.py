@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from node_watcher.clock import Clock, now_ms
-from node_watcher.feerate import current_feerate
+from node_watcher.forwarding.feerate import current_feerate
 from node_watcher.meter import Meter
 from node_watcher.rpc import Rpc, RpcError
-from node_watcher.signer import SignedTx, Signer, SignerError, SweepInput, estimate_vsize
+from node_watcher.signing.signer import SignedTx, Signer, SignerError, SweepInput, estimate_vsize
 from payments.amount import btc_text
 from payments.forward import Affordable, ForwardRules, Held, judge
 from payments.model import BlockId

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from node_watcher.signer import Signer, SignerUnavailable
+from node_watcher.signing.signer import Signer, SignerUnavailable
 
 
 def open_signer(key_at: Callable[[int], bytes]) -> Signer:
@@ -14,7 +14,7 @@ def open_signer(key_at: Callable[[int], bytes]) -> Signer:
     Raises `SignerUnavailable` where its library is missing.
     """
     try:
-        from node_watcher.signer_bit import BitSigner
+        from node_watcher.signing.signer_bit import BitSigner
     except ImportError as error:
         raise SignerUnavailable(unavailable_sentence(error, sys.version_info[:2])) from error
     return BitSigner(key_at)

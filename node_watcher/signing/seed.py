@@ -7,7 +7,7 @@ import unicodedata
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
-from node_watcher.seed_file import (
+from node_watcher.signing.seed_file import (
     SCRYPT_N,
     SeedError,
     SeedFileBroken,

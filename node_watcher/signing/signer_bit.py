@@ -15,7 +15,7 @@ from bit import PrivateKey
 from bit.network.meta import Unspent
 from bit.transaction import TxIn, TxObj, TxOut, sign_tx
 
-from node_watcher.signer import (
+from node_watcher.signing.signer import (
     SEQUENCE_RBF,
     SignedTx,
     SigningFailed,
@@ -47,7 +47,7 @@ class BitSigner:
         fee_sat: int,
         locktime: int,
     ) -> SignedTx:
-        """See `node_watcher.signer.Signer`."""
+        """See `node_watcher.signing.signer.Signer`."""
         value = sweep_value(inputs, destination_script, fee_sat, locktime)
         tx = TxObj(
             _le(2, 4),

@@ -13,8 +13,8 @@ from embit.bip32 import HDKey
 from embit.ec import PrivateKey
 from embit.networks import NETWORKS
 
-from node_watcher import seed as seeds
-from node_watcher.seed import Seed
+from node_watcher.signing import seed as seeds
+from node_watcher.signing.seed import Seed
 from payments.address import address_of
 from payments.descriptor import RangedDescriptor
 from payments.keys import check_mnemonic, hash160, mnemonic_of, seed_of
