@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
+from commands.forward_rules import forward_rules_record
 from commands.keychain import Keychain
 from commands.node_client import chain_rules
 from config.settings import Settings
@@ -93,9 +94,7 @@ class Recording:
             header["forwarding"] = {
                 "to": keychain.destination.address,
                 "script": keychain.destination.script_pubkey.hex(),
-                "max_feerate": str(settings.forwarding.max_feerate),
-                "target_blocks": settings.forwarding.target_blocks,
-                "min_sat": settings.forwarding.min_sat,
+                **forward_rules_record(settings.forwarding),
             }
         return header
 

@@ -15,6 +15,7 @@ from api.key_use import KEY_USE
 from api.server import serving
 from api.shop import DemoNode, Offer, Shop
 from api.watcher_elsewhere import WatcherElsewhere
+from commands.forward_rules import forward_rules
 from commands.keychain import Keychain
 from commands.node_client import chain_rules, hints_for, rest_client, rpc_client, witness_nodes
 from commands.recording import Recording
@@ -38,7 +39,6 @@ from node_watcher.self_audit import PAUSE_SECONDS, SelfAudit
 from node_watcher.watcher import Watcher
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness
-from payments.forward import ForwardRules
 from payments.model import ExcessPolicy, LatePolicy, Package
 from storage import till
 from storage.database import Database
@@ -169,13 +169,12 @@ async def _watcher(
         stack.push_async_callback(witness.rpc.close)
     forwarder = None
     if keychain.signer is not None and keychain.destination is not None:
-        limits = settings.forwarding
         forwarder = Forwarder(
             rpc,
             database,
             tape.signer(keychain.signer),
             keychain.destination,
-            ForwardRules(limits.max_feerate, limits.target_blocks, limits.min_sat),
+            forward_rules(settings.forwarding),
             keychain_id=keychain_id,
             network=network,
             meter=meter,

@@ -12,7 +12,8 @@ class EventType(StrEnum):
     """Names of everything a shop can be told (contract, section "Events and webhooks").
 
     `payment.dropped` is ours: coins that were on their way are no longer, without a replacement or a
-    reorganisation that would tell it. Else a payment could go back to pending in silence.
+    reorganisation that would tell it. Else a payment could go back to pending in silence. So is
+    `payment.forwarding_failed`: it is credited, and its coins did not get to the owner in time.
     """
 
     CREATED = "payment.created"
@@ -28,6 +29,7 @@ class EventType(StrEnum):
     REPLACED = "payment.replaced"
     REORGED = "payment.reorged"
     DROPPED = "payment.dropped"
+    FORWARDING_FAILED = "payment.forwarding_failed"
     CREDITS_ADDED = "credits.added"
     CREDITS_REVERSED = "credits.reversed"
     CREDITS_SPENT = "credits.spent"
