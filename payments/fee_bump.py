@@ -64,7 +64,7 @@ def bump_of(
             return NoBump(
                 f"a fee above {sweep.fee_sat} sat would exceed forwarding.max_fee_share = {rules.max_fee_share} %"
             )
-        fee = int(rules.max_fee_share * sweep.value_sat / 100)
+        fee = int(rules.max_fee_share * sweep.value_sat // 100)
     if sweep.value_sat - fee < DUST_SAT:
         return NoBump(f"a fee of {fee} sat would leave dust of {sweep.value_sat} sat")
     return Bump(fee)

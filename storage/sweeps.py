@@ -157,9 +157,12 @@ def record_broadcast(tx: Tx, txid: str, now: int) -> list[Change]:
 
 
 def became_mined(tx: Tx, txid: str, now: int) -> set[int]:
-    """Part of connecting a block: when it took another version than the current one; the payments this touches."""
+    """Part of connecting a block: what spends coins of ours was mined; the payments for which that is news."""
     row = tx.one("SELECT family, is_current FROM sweep WHERE txid = :txid", txid=txid)
-    if row is None or row["is_current"]:
+    if row is None:  # somebody else has the keys, too
+        spent = tx.all("SELECT DISTINCT payment_number FROM output WHERE spent_by = :txid", txid=txid)
+        return {coin["payment_number"] for coin in spent}
+    if row["is_current"]:
         return set()
     tx.execute(
         "UPDATE sweep SET state = 'broadcast', broadcast_at = :now WHERE txid = :txid AND state = 'stored'",

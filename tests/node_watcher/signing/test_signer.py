@@ -28,7 +28,7 @@ from payments.keys import seed_of
 from payments.model import OutPoint
 from regtest.node import RegtestNode
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SEED = Seed(seed_of("zoo " * 11 + "wrong"))
 WALLET = RangedDescriptor.parse(SEED.account_descriptor("regtest"), "regtest")
 P2WPKH = b"\x00\x14" + bytes(20)
