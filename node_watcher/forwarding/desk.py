@@ -54,7 +54,9 @@ class Desk:
         """
         signed = await asyncio.to_thread(self._sign, coins, fee_sat, tip)
         if feerate is not None and (exact := fee_for(signed.vsize, feerate)) < fee_sat:
-            signed = await asyncio.to_thread(self._sign, coins, exact, tip)
+            # Other bytes have other signatures, some a byte longer: what would pay too little by that stays as it was.
+            again = await asyncio.to_thread(self._sign, coins, exact, tip)
+            signed = again if exact >= fee_for(again.vsize, feerate) else signed
         if signed.fee_sat > self.rules.max_feerate * signed.vsize:
             raise SweepRefused(
                 f"a fee of {signed.fee_sat} sat for {signed.vsize} vB is above forwarding.max_feerate ="

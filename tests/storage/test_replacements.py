@@ -134,8 +134,8 @@ async def test_a_version_that_could_be_mined_beside_another_is_a_bug(shop: Small
     await send(shop, "s2", coins[:1], replaces="s")
     with pytest.raises(ValueError, match="no coin of s2"):
         await store(shop, "s3", coins[1:], 900, replaces="s2")
+    foreign = [Coin(OutPoint("b", 7), 1, 0, b"", "x", 1, 0), *coins]
     with pytest.raises(ValueError, match="does not claim"):
-        foreign = [Coin(OutPoint("b", 7), 1, 0, b"", "x", 1, 0), *coins]
         await store(shop, "s4", foreign, 900, replaces="s2")
     with pytest.raises(ValueError, match="not stored"):
         await store(shop, "s5", coins, 900, replaces="nobody")
@@ -200,6 +200,9 @@ async def test_a_coin_that_somebody_else_has_spent(shop: SmallShop) -> None:
     assert (dead.txid, [coin.outpoint.txid for coin in left]) == ("s", ["b"])
     await send(shop, "s2", left, 200, replaces="s")
     assert await shown(shop, other) == (Status.FORWARDED, "s2")
+    await shop.undo()
+    await shop.at_tip()
+    assert await shown(shop, stolen) == (Status.CONFIRMED, None), "the sweep that is under way leaves it out"
 
 
 async def test_what_waits_to_be_bumped(shop: SmallShop) -> None:
