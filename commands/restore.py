@@ -20,9 +20,9 @@ from commands.console import (
     settings_from,
     with_database,
 )
+from commands.event_context import event_context
 from commands.keychain import open_keychain
 from commands.progress import Progress
-from commands.service import public_url
 from config.settings import Settings
 from node_watcher.clock import now_ms
 from payments.difference import Difference
@@ -38,7 +38,7 @@ from storage.backup.step_ahead import Descriptor, Stepped
 from storage.database import Database
 from storage.errors import BackupRefused, DatabaseBusy, DatabaseUnusable
 from storage.till import DISTANCE
-from storage.tx import Context
+from storage.tx import Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +82,13 @@ def restore(
 
 def _wanted(settings: Settings, distance: int) -> Wanted:
     keychain = open_keychain(settings)
-    endpoints = tuple((hook.url, frozenset(hook.events)) for hook in settings.webhooks)
     return Wanted(
         url=settings.database.url.get_secret_value(),
         network=settings.node.network,
         descriptor=Descriptor(keychain.descriptor.fingerprint, keychain.descriptor.text, keychain.watch_only),
         distance=distance,
         now=now_ms(),
-        context=Context(public_url=public_url(settings), endpoints=endpoints),
+        context=event_context(settings),
     )
 
 
@@ -100,7 +99,7 @@ async def _look(settings: Settings, step: Step) -> tuple[str, list[Difference], 
         return ledger, differences, await database.read(_keys_that_work)
 
 
-def _keys_that_work(tx: Any) -> list[ApiKey]:
+def _keys_that_work(tx: Tx) -> list[ApiKey]:
     return [key for key in list_keys(tx) if key.revoked_at is None]
 
 
