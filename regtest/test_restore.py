@@ -143,3 +143,41 @@ def index_of(till: RunningService, payment: Payment) -> int:
     """Number of an address in the owner's descriptor."""
     listed = till.node.rpc("getdescriptorinfo", till.owner.descriptor)["descriptor"]
     return list(till.node.rpc("deriveaddresses", listed, [0, 2 * DISTANCE])).index(payment["address"])
+
+
+def test_what_was_forwarded_since(
+    own_node: RegtestNode, make_till: MakeTill, make_database: MakeUrl, tmp_path: Path
+) -> None:
+    """The sweep of one payment is mined and forgotten, that of another waits in the mempool and is forgotten."""
+    own_node.start()
+    till, node, file = make_till(own_node, "sqlite", "forwarding"), own_node, tmp_path / "till.backup"
+    till.wait_level()
+    before, mined, waiting = (till.create("small", user) for user in ("before", "mined", "waiting"))
+    pay_and_forward(till, before)
+    command(till, "backup", str(file))
+    swept = pay_and_forward(till, mined)["forwarding_tx_hash"]
+    node.mine(1)
+    again = pay_and_forward(till, waiting)["forwarding_tx_hash"]
+    till.stop()
+    move_to(till, make_database("postgres"))
+    command(till, "restore", str(file))
+    till.start()
+    till.wait_level()
+    # Signing the same coins the same way makes the same transaction.
+    shown = till.wait_payment(waiting["payment_id"], "forwarded")
+    assert shown["forwarding_tx_hash"] == again
+    assert till.wait_payment(mined["payment_id"], "confirmed")["credited"] == 400
+    node.mine(1)
+    till.wait_level()
+    for user in ("before", "mined", "waiting"):
+        assert till.entries(user) == [("payment", 400)]
+    audited = main("audit", "--full", "--json", "--config", str(till.config))
+    (found,) = json.loads(audited.out)["differences"]
+    assert (found["check"], found["difference_sat"]) == ("spent", 40_000)
+    assert f"was spent by {swept}" in found["detail"]
+
+
+def pay_and_forward(till: RunningService, payment: Payment) -> Payment:
+    till.node.pay(payment["address"], 40_000)
+    till.node.mine(3)
+    return till.wait_payment(payment["payment_id"], "forwarded")

@@ -1,6 +1,6 @@
 """How a till stands in a backup: text, one JSON value a line.
 
-    {"nodetill_backup": 1, "schema": 1, "network": "main", …, "rows": {"account": 7, …}}
+    {"nodetill-backup": 1, "schema": 1, "network": "main", …, "rows": {"account": 7, …}}
     {"table": "account", "columns": ["balance", "id", …]}
     [0, 1, …]
     …
@@ -19,7 +19,7 @@ from typing import Any, Final
 from storage.tx import Value
 
 FORMAT: Final = 1
-_MARK: Final = "nodetill_backup"
+_MARK: Final = "nodetill-backup"
 _SEAL: Final = re.compile(rb'\{"sha256": "([0-9a-f]{64})"\}\n')
 SEAL_BYTES: Final = len('{"sha256": ""}\n') + 64
 

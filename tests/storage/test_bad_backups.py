@@ -47,7 +47,7 @@ DAMAGES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "foreign": (lambda c: b"SQLite format 3\0" + bytes(5_000), "is no backup of nodetill"),
     "JSON of somebody": (lambda c: b'{"hello": 1}\n' + c, "is no backup of nodetill"),
     "deep JSON": (lambda c: b"[" * 200_000 + c, "is no backup of nodetill"),
-    "a newer format": (lambda c: changed_header(c, nodetill_backup=2), "is a backup of format 2"),
+    "a newer format": (lambda c: changed_header(c, **{"nodetill-backup": 2}), "is a backup of format 2"),
     "a newer schema": (lambda c: changed_header(c, schema=999), "has schema 999, and this nodetill knows"),
     "schema 0": (lambda c: changed_header(c, schema=0), "has schema 0"),
     "another network": (
