@@ -17,7 +17,9 @@ from storage.errors import BackupRefused, DatabaseBusy, DatabaseUnusable
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(help="The file to write; one that exists is never overwritten.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write; one that exists is never overwritten.")
+    ],
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:

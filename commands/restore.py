@@ -53,7 +53,9 @@ class Restored:
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="A file that `nodetill backup` wrote, from either database.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A file that `nodetill backup` wrote, from either database.")
+    ],
     config: ConfigOption = DEFAULT_CONFIG,
     step_over: Annotated[
         int,
