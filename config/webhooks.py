@@ -28,6 +28,7 @@ EVENT_NAMES = (
     "credits.added",
     "credits.reversed",
     "credits.spent",
+    "till.restored",
 )
 
 

@@ -12,7 +12,8 @@ class EventType(StrEnum):
     """Names of everything a shop can be told (contract, section "Events and webhooks").
 
     `payment.dropped` is ours: coins that were on their way are no longer, without a replacement or a
-    reorganisation that would tell it. Else a payment could go back to pending in silence.
+    reorganisation that would tell it. Else a payment could go back to pending in silence. So is
+    `till.restored`: what was told since the backup is forgotten here, and the shop should know.
     """
 
     CREATED = "payment.created"
@@ -31,6 +32,7 @@ class EventType(StrEnum):
     CREDITS_ADDED = "credits.added"
     CREDITS_REVERSED = "credits.reversed"
     CREDITS_SPENT = "credits.spent"
+    TILL_RESTORED = "till.restored"
 
 
 _FLAG_EVENTS = {
