@@ -14,13 +14,12 @@ from typing import Final
 from storage.chain import cursor
 from storage.database import Database
 from storage.errors import DatabaseBusy, DatabaseUnusable
-from storage.till import health, next_index
+from storage.till import DISTANCE, health, next_index
 from storage.tx import Tx
 
 log = logging.getLogger("nodetill")
 PATIENCE_SECONDS: Final = 3.0
 PATIENCE_WITH_BLOCKS_SECONDS: Final = 10.0
-DISTANCE: Final = 1_000
 _PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 30.0
 

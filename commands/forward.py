@@ -111,7 +111,7 @@ async def _withdraw(database: Database, number: int) -> Answer:
         False,
         "the service did not answer within a minute, and the order is withdrawn: is it running, is /readyz green?",
     )
-    if await database.write(forward_orders.finish, number, nobody, now_ms()):
+    if await database.write(forward_orders.answer_order, number, nobody, now_ms()):
         return nobody
     return await database.read(forward_orders.answer_of, number) or nobody
 

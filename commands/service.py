@@ -15,6 +15,7 @@ from api.key_use import KEY_USE
 from api.server import serving
 from api.shop import DemoNode, Offer, Shop
 from api.watcher_elsewhere import WatcherElsewhere
+from commands.event_context import event_context, public_url
 from commands.forward_rules import forward_rules
 from commands.keychain import Keychain
 from commands.node_client import chain_rules, hints_for, rest_client, rpc_client, witness_nodes
@@ -42,7 +43,6 @@ from node_watcher.witness import Witness
 from payments.model import ExcessPolicy, LatePolicy, Package
 from storage import till
 from storage.database import Database
-from storage.tx import Context
 
 log = logging.getLogger("nodetill")
 
@@ -53,12 +53,6 @@ class Roles:
 
     api: bool = True
     watcher: bool = True
-
-
-def public_url(settings: Settings) -> str:
-    """What links begin with."""
-    host = f"[{settings.api.host}]" if ":" in settings.api.host else settings.api.host
-    return settings.api.public_url or f"http://{host}:{settings.api.port}"
 
 
 async def run_service(
@@ -72,8 +66,7 @@ async def run_service(
     recording: Recording | None = None,
 ) -> None:
     """Run until `stop` is set. A bug ends it with the exception that says so."""
-    endpoints = tuple((hook.url, frozenset(hook.events)) for hook in settings.webhooks)
-    context = Context(public_url=public_url(settings), endpoints=endpoints)
+    context = event_context(settings)
     async with AsyncExitStack() as stack:
         url = settings.database.url.get_secret_value()
         database = await stack.enter_async_context(

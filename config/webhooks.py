@@ -29,6 +29,7 @@ EVENT_NAMES = (
     "credits.added",
     "credits.reversed",
     "credits.spent",
+    "till.restored",
 )
 
 

@@ -29,8 +29,9 @@ class LookAhead:
     def __init__(self, keychain_id: int, derive: Derive, *, span: int = SPAN) -> None:
         self.keychain_id = keychain_id
         self._derive = derive
-        self._span = span
+        self.span = span
         self._index: dict[bytes, int] = {}
+        self._left_out: dict[bytes, int] = {}
         self._first = self._end = 0
 
     def passed(self, first: int) -> list[bytes]:
@@ -44,21 +45,31 @@ class LookAhead:
     def more(self) -> Iterator[bytes]:
         """Derive what is missing at the upper end, one at a time."""
         self._end = max(self._end, self._first)
-        while self._end < self._first + self._span:
+        while self._end < self._first + self.span:
             script = self._derive(self._end)[0]
             self._index[script] = self._end
             self._end += 1
+            yield script
+
+    def left_out(self, indexes: Iterable[int]) -> Iterator[bytes]:
+        """Watch these too, one at a time: they are below the next index, no payment has them, and none will. Who was
+        shown one by a copy of the database that is lost may pay it at any time. It is told once."""
+        for index in indexes:
+            script = self._derive(index)[0]
+            self._left_out[script] = index
             yield script
 
     async def step_over(self, database: Database, transactions: Iterable[IncomingTx]) -> int | None:
         """If one of these pays an address of the window, raise the keychain's index above it: the index of the next
         address, which `passed` wants to know. None when none does."""
         paid = {
-            self._index[output.script_pubkey]: transaction.txid
+            watched[output.script_pubkey]: transaction.txid
             for transaction in transactions
             for output in transaction.outputs
-            if output.script_pubkey in self._index
+            for watched in (self._index, self._left_out)
+            if output.script_pubkey in watched
         }
+        self._left_out = {script: index for script, index in self._left_out.items() if index not in paid}
         if not paid:
             return None
         first = await database.write(step_over, self.keychain_id, max(paid) + 1 + GAP)

@@ -14,7 +14,7 @@ from payments.tx import outpoint_key
 from storage.database import Database
 from storage.payments import ALL_SCRIPTS, scripts_after
 from storage.till import next_index
-from storage.watched import prevouts_worth_watching
+from storage.watched import indexes_left_out, prevouts_worth_watching
 
 log = logging.getLogger("nodetill")
 _PAGE = 10_000
@@ -28,7 +28,8 @@ class Watchlist:
 
     Scripts are never forgotten: an address is watched for ever. Prevouts are the inputs of payments
     that are not deep yet (whoever else spends them replaces the payment) and our own unswept coins.
-    With a `LookAhead`, `scripts` also has the next addresses, which are nobody's: number 0.
+    With a `LookAhead`, `scripts` also has the next addresses and those that were left out, which are nobody's:
+    number 0.
     """
 
     def __init__(self, database: Database, ahead: LookAhead | None = None) -> None:
@@ -51,6 +52,8 @@ class Watchlist:
         await self.renew_prevouts()
         log.info("Watching %d addresses", len(self.scripts))
         if self.ahead is not None:
+            left_out = await self._database.read(indexes_left_out, self.ahead.keychain_id, self.ahead.span)
+            await self._watch(self.ahead.left_out(left_out))
             await self._slide(self.ahead, await self._database.read(next_index, self.ahead.keychain_id))
 
     async def refresh(self) -> None:
@@ -79,7 +82,10 @@ class Watchlist:
         for script in ahead.passed(first):
             if self.scripts[script] == _NOBODYS:
                 del self.scripts[script]
-        for count, script in enumerate(ahead.more()):
+        await self._watch(ahead.more())
+
+    async def _watch(self, nobodys: Iterable[bytes]) -> None:
+        for count, script in enumerate(nobodys):
             self.scripts.setdefault(script, _NOBODYS)
             if count % _BREATH == _BREATH - 1:
                 await asyncio.sleep(0)

@@ -13,7 +13,8 @@ class EventType(StrEnum):
 
     `payment.dropped` is ours: coins that were on their way are no longer, without a replacement or a
     reorganisation that would tell it. Else a payment could go back to pending in silence. So is
-    `payment.forwarding_failed`: it is credited, and its coins did not get to the owner in time.
+    `payment.forwarding_failed`: it is credited, and its coins did not get to the owner in time. And so is
+    `till.restored`: what was told since the backup is forgotten here, and the shop should know.
     """
 
     CREATED = "payment.created"
@@ -33,6 +34,7 @@ class EventType(StrEnum):
     CREDITS_ADDED = "credits.added"
     CREDITS_REVERSED = "credits.reversed"
     CREDITS_SPENT = "credits.spent"
+    TILL_RESTORED = "till.restored"
 
 
 _FLAG_EVENTS = {

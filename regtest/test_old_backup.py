@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from api.index_floor import DISTANCE
 from node_watcher.look_ahead import GAP
 from regtest.command_line import ROOT
 from regtest.conftest import MakeTill
 from regtest.node import RegtestNode
 from regtest.service import RunningService
 from regtest.test_record import same
+from storage.till import DISTANCE
 
 Payment = dict[str, Any]
 

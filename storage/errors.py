@@ -25,3 +25,7 @@ class CursorMoved(StorageError):
 
 class LeadershipLost(StorageError):
     """Another nodetill watches for this database now, and this one must not write any more."""
+
+
+class BackupRefused(StorageError):
+    """A backup cannot be written, read, or put where it was to go. One sentence; nothing was changed."""

@@ -13,12 +13,22 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def append(
-    tx: Tx, kind: EventType, data: dict[str, Any], now: int, *, payment_number: int | None, sequence: int
+    tx: Tx,
+    kind: EventType,
+    data: dict[str, Any],
+    now: int,
+    *,
+    payment_number: int | None,
+    sequence: int,
+    number: int | None = None,
 ) -> int:
-    """Write one event with its outbox rows; its number in the feed."""
+    """Write one event with its outbox rows; its number in the feed, which is the next one unless `number` says."""
+    names, values = ("", "") if number is None else ("id, ", ":id, ")
+    given = {} if number is None else {"id": number}
     row = tx.one(
-        "INSERT INTO event (uid, type, payment_number, sequence, created_at, data)"
-        " VALUES (:uid, :type, :payment_number, :sequence, :now, :data) RETURNING id",
+        f"INSERT INTO event ({names}uid, type, payment_number, sequence, created_at, data)"  # noqa: S608 - our words
+        f" VALUES ({values}:uid, :type, :payment_number, :sequence, :now, :data) RETURNING id",
+        **given,
         uid=f"evt_{secrets.token_hex(16)}",
         type=kind.value,
         payment_number=payment_number,

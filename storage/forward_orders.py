@@ -80,7 +80,7 @@ def ask(tx: Tx, kind: str, txid: str | None, now: int) -> int:
     return int(row["id"])
 
 
-def finish(tx: Tx, number: int, answer: Answer, now: int) -> bool:
+def answer_order(tx: Tx, number: int, answer: Answer, now: int) -> bool:
     """Answer an order, once; False when it was answered or withdrawn before."""
     return bool(
         tx.execute(

@@ -53,7 +53,7 @@ def migrate(engine: Engine) -> None:
                 if attempt == _BEGIN_TRIES - 1:
                     raise
         try:
-            _apply(engine, connection)
+            apply(engine, connection)
         except BaseException:
             engine.rollback(connection)
             raise
@@ -86,7 +86,8 @@ def expect_newest(engine: Engine) -> None:
         connection.close()
 
 
-def _apply(engine: Engine, connection: Any) -> None:
+def apply(engine: Engine, connection: Any, *, until: int | None = None) -> None:
+    """In the transaction that is open: the steps that are missing, all of them or those up to number `until`."""
     tx = engine.tx(connection)
     tx.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)")
     done = {row["number"] for row in tx.all("SELECT number FROM migration")}
@@ -98,6 +99,6 @@ def _apply(engine: Engine, connection: Any) -> None:
             "Start the newer nodetill that wrote it, or restore a backup."
         )
     for number, name, text in known:
-        if number not in done:
+        if number not in done and (until is None or number <= until):
             engine.script(connection, text)
             tx.execute("INSERT INTO migration (number, name) VALUES (:number, :name)", number=number, name=name)

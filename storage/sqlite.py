@@ -176,6 +176,10 @@ class SqliteEngine:
                 self._command(connection, statement)
                 statement = ""
 
+    def whole_in_one_file(self, connection: sqlite3.Connection) -> None:
+        """Take in what stands in the WAL, so that the file may get another name."""
+        self._command(connection, "PRAGMA journal_mode = DELETE")
+
     def alive(self, connection: sqlite3.Connection) -> bool:
         return True
 

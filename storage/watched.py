@@ -1,4 +1,4 @@
-"""Coins whose spending would be news to the watcher."""
+"""Coins whose spending would be news to the watcher, and addresses that were left out."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from storage.tx import Tx
 
 WATCH_DEPTH = 144
 """Payments are watched for double spends until this deep: what LND calls the reorg safety limit."""
+
+_GAPS = 10
+"""So many of the newest are watched: each is from a restoring, or from a start while the node was away."""
 
 
 def prevouts_worth_watching(tx: Tx) -> list[OutPoint]:
@@ -23,3 +26,17 @@ def prevouts_worth_watching(tx: Tx) -> list[OutPoint]:
         deep=tip_height(tx) - WATCH_DEPTH,
     )
     return [OutPoint(row["txid"], row["vout"]) for row in rows]
+
+
+def indexes_left_out(tx: Tx, keychain_id: int, span: int) -> list[int]:
+    """Indexes of addresses below the next one that no payment has: of the newest gaps in a keychain's numbers, each
+    from its lowest on, `span` of them at most."""
+    gaps = tx.all(
+        "SELECT low, high FROM (SELECT coalesce(lag(address_index) OVER (ORDER BY address_index) + 1, 0) AS low,"
+        " address_index AS high FROM (SELECT address_index FROM payment WHERE keychain_id = :keychain"
+        " UNION ALL SELECT next_index FROM keychain WHERE id = :keychain) given) found"
+        " WHERE high > low ORDER BY high DESC LIMIT :gaps",
+        keychain=keychain_id,
+        gaps=_GAPS,
+    )
+    return [index for gap in reversed(gaps) for index in range(gap["low"], min(gap["high"], gap["low"] + span))]

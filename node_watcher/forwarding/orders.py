@@ -38,7 +38,7 @@ class Orders:
             await self._finish(order, Answer(False, sentence))
 
     async def _finish(self, order: Order, answer: Answer) -> None:
-        await self._desk.database.write(forward_orders.finish, order.number, answer, self._desk.clock())
+        await self._desk.database.write(forward_orders.answer_order, order.number, answer, self._desk.clock())
         log.info("The operator's order to %s: %s", order.kind, answer.sentence)
 
     async def _run(self, rates: Feerates, tip: BlockId) -> tuple[int, Answer]:

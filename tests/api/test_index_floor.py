@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from api import index_floor
-from api.index_floor import DISTANCE, CatchingUp, IndexFloor
+from api.index_floor import CatchingUp, IndexFloor
 from storage.database import Database
 from storage.errors import DatabaseBusy
-from storage.till import next_index, report_health, step_over
+from storage.till import DISTANCE, next_index, report_health, step_over
 from tests.api.till import Till
 
 Ask = Callable[[], Awaitable[bool]]

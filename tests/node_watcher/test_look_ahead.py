@@ -13,7 +13,8 @@ from node_watcher.blocks import BlockSource
 from node_watcher.chain_scan import ChainScan
 from node_watcher.look_ahead import GAP, LookAhead
 from regtest.node import RegtestNode
-from storage.till import next_index
+from storage.till import next_index, step_over
+from storage.watched import indexes_left_out
 from tests.node_watcher.rig import Rig
 from tests.node_watcher.test_witness import knows
 from tests.waiting import wait_for
@@ -106,6 +107,31 @@ async def test_one_block_that_leads_on_and_on(rig: Rig) -> None:
     await rig.mine(1)
     await rig.tip()
     assert await free(rig) == 15 + 2 * GAP + 20 + 1 + GAP  # the last one is beyond 20 addresses after those
+
+
+async def test_left_out_and_paid_all_the_same(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """A restored till leaves out addresses that may have been shown; the next start watches them again."""
+    await rig.create()
+    await rig.database.write(step_over, rig.keychain, 10)
+    last = await rig.create(user="u2")
+    assert last.address_index == 10
+    await rig.tip()
+    await pay_index(rig, 4)
+    await rig.mine(1)
+    await rig.tip()
+    assert "with index 4," not in caplog.text, "this process does not know that they were left out"
+    rig.watchlist.ahead = LookAhead(rig.keychain, rig.descriptor.derive, span=20)
+    await rig.watchlist.load()
+    txid = await pay_index(rig, 7, 10)
+    for _ in range(2):
+        await pay_index(rig, 7)
+    await rig.mine(3)
+    await rig.settle()
+    (told,) = (record.getMessage() for record in caplog.records if "with index 7," in record.getMessage())
+    assert f"Transaction {txid}" in told
+    assert told.endswith("The next address will be that with index 108")  # those after it were shown as well, perhaps
+    assert (await rig.balance("u1"), await rig.balance("u2")) == (0, 400)
+    assert await rig.database.read(indexes_left_out, rig.keychain, 3) == [1, 2, 3, 11, 12, 13]
 
 
 async def test_only_the_nodes_wallet_knows(make_rig: Callable[..., Rig], chain_node: RegtestNode) -> None:
