@@ -14,7 +14,7 @@ if __name__ == "__main__":
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
-COMMANDS = ("audit", "bench", "demo", "doctor", "init", "replay", "serve")
+COMMANDS = ("audit", "bench", "demo", "doctor", "init", "replay", "serve", "signer")
 """Each is the function of that name in `commands/`."""
 
 GROUPS = ("keys", "seed")

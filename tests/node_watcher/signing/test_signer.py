@@ -21,14 +21,14 @@ from node_watcher.signing.signer import (
     estimate_vsize,
 )
 from node_watcher.signing.signer_bit import BitSigner, sign_native
-from node_watcher.signing.signers import open_signer, unavailable_sentence
+from node_watcher.signing.signers import open_signer
 from payments.address import script_pubkey
 from payments.descriptor import RangedDescriptor
 from payments.keys import seed_of
 from payments.model import OutPoint
 from regtest.node import RegtestNode
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SEED = Seed(seed_of("zoo " * 11 + "wrong"))
 WALLET = RangedDescriptor.parse(SEED.account_descriptor("regtest"), "regtest")
 P2WPKH = b"\x00\x14" + bytes(20)
@@ -187,22 +187,13 @@ def test_signing_opens_no_socket_and_installs_no_log_handler() -> None:
     assert done.stderr == ""
 
 
-def test_without_bit_the_sentence_says_what_to_do() -> None:
+def test_without_bit_embit_signs() -> None:
     done = run_python(
         "import sys; sys.modules['bit'] = None\n"
-        "from node_watcher.signing.signer import SignerUnavailable\n"
         "from node_watcher.signing.signers import open_signer\n"
-        "try: open_signer(bytes)\n"
-        "except SignerUnavailable as error: print(error)"
+        "print(open_signer(bytes))"
     )
-    assert done.returncode == 0, done.stderr
-    assert "watch-only mode (set wallet.descriptor" in done.stdout
-
-
-def test_on_python_3_14_the_sentence_names_3_13() -> None:
-    sentence = unavailable_sentence(ImportError("No module named 'bit'"), (3, 14))
-    assert "Python 3.14" in sentence
-    assert "run nodetill with Python 3.13" in sentence
+    assert (done.returncode, done.stdout) == (0, "EmbitSigner()\n"), done.stderr
 
 
 def fund(node: RegtestNode, indexes: list[int], value_sat: int) -> list[SweepInput]:
