@@ -52,13 +52,13 @@ def serve(
         refuse("--record: this process does not watch the node; give it to the one with --role watcher.")
     roles = Roles(role is not Role.WATCHER, role is not Role.API)
     check_curve()
+    if roles.api:
+        check_port(settings)  # before a signer is started: a second service is the likely reason
     with serving_keychain(settings, signs=roles.watcher) as keychain:
         raise typer.Exit(asyncio.run(_serve(settings, keychain, roles, record)))
 
 
 async def _serve(settings: Settings, keychain: Keychain, roles: Roles, record: Path | None) -> int:
-    if roles.api:
-        check_port(settings)
     if roles.watcher:
         await check_node(settings)
     stop = asyncio.Event()

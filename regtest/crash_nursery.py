@@ -25,14 +25,15 @@ from typing import Any, NoReturn
 import commands.node_client
 import commands.serve
 import commands.service
-import node_watcher.signing.signer_bit  # noqa: F401 - loaded late by the service; here once, for all children
-import storage.postgres  # noqa: F401 - the same
+import storage.postgres  # noqa: F401 - loaded late by the service; here once, for all children
 from commands.keychain import Keychain, account_keychain, public_keychain, wallet_passphrase
 from config.settings import Settings
 from main import main
 from node_watcher.signing.seed import open_seed
 from node_watcher.signing.signers import open_signer
 from regtest.crash_points import POINTS, Armed, PointedDatabase, PointedRest, PointedRpc
+
+open_signer(bytes)  # loads its library, with the same intent
 
 
 @contextlib.contextmanager

@@ -52,7 +52,7 @@ class RemoteSigner:
                 connection.connect(str(self.path))
                 wire.send(connection, question)
                 message = wire.receive(connection, deadline)
-        except wire.HungUp as error:
+        except (wire.HungUp, ConnectionResetError, BrokenPipeError) as error:
             raise SignerDown(
                 f"the signer at {self.path} hung up without an answer; its log says why (it may have been ended just "
                 "then, or this user is not its allow_uid or of its allow_group)"
