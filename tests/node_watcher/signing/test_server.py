@@ -345,6 +345,8 @@ LIES: dict[str, dict[str, Any]] = {
     "a broken signature": {"change": one_bit},
     "a byte too many": {"change": lambda raw: raw[:-4] + b"\x00" + raw[-4:]},
     "a byte too few": {"change": lambda raw: raw[:-1]},
+    "a flag that nobody signed": {"change": lambda raw: raw[:5] + b"\x02" + raw[6:]},
+    "another locktime beside its signatures": {"change": lambda raw: raw[:-4] + bytes(4)},
     "nothing": {"change": lambda raw: b""},
     "without its witnesses": {"change": lambda raw: raw[:4] + raw[6 : 6 + 1 + 82 + 1 + 43] + raw[-4:]},
 }
