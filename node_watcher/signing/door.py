@@ -17,6 +17,7 @@ from node_watcher.signing.file_lock import FileLock, Held
 
 _LONGEST: Final = 100  # sun_path holds 108 bytes, on some systems 104
 _SO_PEERGROUPS: Final = 59  # Linux 4.13; Python has no name for it
+_MOST_GROUP_BYTES: Final = 1024  # Python asks for no more; who is in over 256 groups is not known by them
 _PEER: Final = struct.Struct("3i")
 
 
@@ -100,6 +101,6 @@ def _somebody_listens(path: Path) -> bool:
 def _groups(connection: socket.socket) -> list[int]:
     """The further groups of the process at the other end; empty where the kernel does not tell."""
     with suppress(OSError):
-        said = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, 1024 * 4)
+        said = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_GROUP_BYTES)
         return [group for (group,) in struct.iter_unpack("I", said)]
     return []
