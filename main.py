@@ -14,7 +14,7 @@ if __name__ == "__main__":
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
-COMMANDS = ("audit", "backup", "bench", "demo", "doctor", "init", "replay", "restore", "serve")
+COMMANDS = ("audit", "backup", "bench", "demo", "doctor", "init", "replay", "restore", "serve", "signer")
 """Each is the function of that name in `commands/`."""
 
 GROUPS = ("forward", "keys", "seed")

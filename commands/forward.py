@@ -72,7 +72,7 @@ async def _plan(settings: Settings) -> Planned:
 @app.command("run")
 def run(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Sweep now what the rules allow, without waiting for company. The running service does it."""
-    _say(_order(_forwarding(settings_from(config)), "run", None), as_json)
+    _say(_order(_signing(settings_from(config)), "run", None), as_json)
 
 
 @app.command("bump")
@@ -85,7 +85,7 @@ def bump(
     txid = txid.strip().lower()
     if len(txid) != 64 or set(txid) - set("0123456789abcdef"):
         refuse("TXID: 64 hexadecimal digits are needed, as `nodetill forward plan` shows them.")
-    _say(_order(_forwarding(settings_from(config)), "bump", txid), as_json)
+    _say(_order(_signing(settings_from(config)), "bump", txid), as_json)
 
 
 @with_database
@@ -151,9 +151,18 @@ def _say(answer: Answer, as_json: bool) -> None:
 
 
 def _forwarding(settings: Settings) -> Settings:
-    if settings.wallet.forward_to is None:
+    if settings.wallet.mode == "watch-only":
         refuse(
             "wallet.descriptor: this till is watch-only, its coins are in your wallet at once and nothing is forwarded;"
             " see `nodetill init --help` for forwarding mode."
+        )
+    return settings
+
+
+def _signing(settings: Settings) -> Settings:
+    if _forwarding(settings).wallet.mode == "offline":
+        refuse(
+            "wallet.signer_socket is not set: nobody signs for this till,"
+            " its coins wait until you sign for them elsewhere."
         )
     return settings

@@ -44,7 +44,7 @@ async def forbidden_methods(rpc: Rpc, settings: Settings) -> list[str]:
     Each is called once, so that a missing name in `rpcwhitelist` shows now and not at the first payment. Without
     arguments they only look, or complain about that; none of them changes anything."""
     forbidden = []
-    for method in RPC_METHODS + (FORWARDING_METHODS if settings.wallet.forward_to is not None else ()):
+    for method in RPC_METHODS + (FORWARDING_METHODS if settings.wallet.mode != "watch-only" else ()):
         try:
             await rpc.call(method, *_WRONG_ARGUMENTS.get(method, ()))
         except NodeForbids:

@@ -90,7 +90,7 @@ class Recording:
             "watch_only": keychain.watch_only,
             "rules": asdict(rules) | {"checkpoints": [list(pin) for pin in rules.checkpoints]},
         }
-        if keychain.destination is not None:
+        if keychain.signer is not None and keychain.destination is not None:
             header["forwarding"] = {
                 "to": keychain.destination.address,
                 "script": keychain.destination.script_pubkey.hex(),

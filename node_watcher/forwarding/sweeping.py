@@ -13,7 +13,7 @@ from decimal import Decimal
 from node_watcher.forwarding.desk import Desk
 from node_watcher.forwarding.drafts import draft, unspent
 from node_watcher.forwarding.offers import Offers
-from node_watcher.signing.signer import SignerError, SignerUnavailable
+from node_watcher.signing.signer import SignerDown, SignerError
 from payments.coin import Coin
 from payments.forward import fee_for, refusal
 from payments.model import BlockId, OutPoint
@@ -66,7 +66,7 @@ class Sweeping:
             batch_coins = todo.popleft()
             try:
                 sent += await self._one(batch_coins, feerate, tip)
-            except SignerUnavailable as error:
+            except SignerDown as error:
                 held += [HeldCoin(coin, str(error)) for group in (batch_coins, *todo) for coin in group]
                 break
             except (SignerError, AlreadyThere) as error:

@@ -10,7 +10,7 @@ import pytest
 
 from node_watcher.clock import now_ms
 from node_watcher.forwarding.forwarder import Forwarder
-from node_watcher.signing.signer import SignedTx, Signer, SignerUnavailable, SigningFailed, SweepInput
+from node_watcher.signing.signer import SignedTx, Signer, SignerDown, SigningFailed, SweepInput
 from payments.model import OutPoint, Status
 from payments.record import PaymentRecord
 from regtest.node import RegtestNode
@@ -166,7 +166,7 @@ class Refusing:
     ) -> SignedTx:
         self.asked += 1
         if self.down:
-            raise SignerUnavailable("the signer is not there")
+            raise SignerDown("the signer is not there")
         if self.refused in [given.outpoint for given in inputs]:
             raise SigningFailed("key does not fit")
         return self._signer.sign_sweep(inputs, destination_script, fee_sat, locktime)
