@@ -1,4 +1,4 @@
-"""Test vectors of BIP174 (A. Chow, BSD-2-Clause), in hex; those of its invalid PSBTs as they differ from a valid one."""
+"""Test vectors of BIP174 (A. Chow, BSD-2-Clause), in hex; its invalid PSBTs as they differ from a valid one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CHANGED_FIELDS = {
     "global transaction key": ("70736274ff010055", "70736274ff02000155"),
     "witness utxo key": ("0000000000010120955e", "000000000002010020955e"),
     "partial signature key": ("87220203b1341ccb", "87210203b1341ccb"),
-    "redeem script key": ("9b9a0101042200", "9b9a010204002200"),
+    "redeem script key": ("9a9a010104220020", "9a9a01020400220020"),
     "witness script key": ("5681010547", "568102050047"),
     "derivation key": ("52ae220603b1341c", "52ae210603b1341c"),
 }

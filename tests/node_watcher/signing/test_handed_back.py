@@ -39,7 +39,6 @@ def test_invalid_vectors(what: str) -> None:
     if what in ("partial signature key", "derivation key"):
         end = end.replace(*bip174.SHORT_KEY, 1)
     vector = start + invalid + end
-    # embit keeps fields with a longer key than they have as unknown ones: it then lacks what they say.
     with pytest.raises(PsbtRefused, match="damaged"):
         read_handed_back(vector)
 
