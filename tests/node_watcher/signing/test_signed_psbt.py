@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from embit.ec import PrivateKey, PublicKey
 from embit.psbt import PSBT
-from embit.script import Script, Witness
+from embit.script import Script, Witness, p2pkh_from_p2wpkh
 from embit.transaction import SIGHASH, Transaction, TransactionInput, TransactionOutput
 
 from node_watcher.signing.signed_psbt import PsbtRefused, take_signed
@@ -227,6 +227,58 @@ def _high_s(signature: bytes) -> bytes:
     high = (b"\0" if high[0] & 0x80 else b"") + high
     body = b"\x02" + bytes([len(r)]) + r + b"\x02" + bytes([len(high)]) + high
     return b"\x30" + bytes([len(body)]) + body + signature[-1:]
+
+
+@pytest.mark.parametrize("hash_type", [0, 2, 3, 0x41, 0x81])
+def test_the_hash_type_cannot_be_changed_afterwards(sweep: ImaginedSweep, hash_type: int) -> None:
+    """The rest of the signature is right, and a node would refuse it."""
+    psbt = sweep.parsed
+    for number in sweep.wallet.masters[: sweep.wallet.needed]:
+        psbt.sign_with(master_key(number), sighash=SIGHASH.ALL)
+    sweep.take(psbt.serialize())
+    for scope in psbt.inputs:
+        for key, signature in scope.partial_sigs.items():
+            scope.partial_sigs[key] = signature[:-1] + bytes([hash_type])
+        if scope.final_scriptwitness is not None:
+            scope.final_scriptwitness.items = [scope.final_scriptwitness.items[0][:64] + bytes([hash_type])]
+    assert "input 1 " in refusal(sweep, psbt.serialize())
+
+
+@pytest.mark.parametrize("kind", ECDSA_KINDS)
+def test_a_stranger_may_sign_the_right_sweep_in_vain(kind: str) -> None:
+    """His signature is valid and his key is there, but the coin was not paid to it."""
+    sweep = imagined_sweep(KINDS[kind], 1)
+    stranger = PrivateKey(b"\x07" * 32)
+    tx, coin = sweep.parsed.tx, sweep.coins[0]
+    program = Script(coin.script_pubkey)
+    if kind.startswith("sh-"):
+        program = sweep.parsed.inputs[0].redeem_script
+        tx.vin[0].script_sig = Script(program.serialize())
+    if kind == "pkh":
+        signature = stranger.sign(tx.sighash_legacy(0, program)).serialize() + b"\x01"
+        pieces = (signature, stranger.sec())
+        tx.vin[0].script_sig = Script(b"".join(bytes([len(piece)]) + piece for piece in pieces))
+    elif "wpkh" in kind:
+        digest = tx.sighash_segwit(0, p2pkh_from_p2wpkh(program), coin.value_sat)
+        tx.vin[0].witness = Witness([stranger.sign(digest).serialize() + b"\x01", stranger.sec()])
+    else:
+        script = Script(b"\x51\x21" + stranger.sec() + b"\x51\xae")
+        digest = tx.sighash_segwit(0, script, coin.value_sat)
+        tx.vin[0].witness = Witness([b"", stranger.sign(digest).serialize() + b"\x01", script.data])
+    assert "not unlocked by the keys its coin was paid to" in refusal(sweep, tx.serialize())
+
+
+def test_nothing_is_added_to_what_unlocks(sweep: ImaginedSweep) -> None:
+    raw = sweep.take(sweep.signed.serialize()).raw
+    longer = Transaction.parse(raw)
+    longer.vin[0].script_sig = Script(b"\x51" + longer.vin[0].script_sig.data)
+    assert "input 1 " in refusal(sweep, longer.serialize())
+    longer = Transaction.parse(raw)
+    longer.vin[0].script_sig = Script(longer.vin[0].script_sig.data + b"\x51")
+    assert "input 1 " in refusal(sweep, longer.serialize())
+    longer = Transaction.parse(raw)
+    longer.vin[0].witness.items.insert(0, b"\x01")
+    assert "input 1 " in refusal(sweep, longer.serialize())
 
 
 @pytest.mark.parametrize("kind", MULTI_KINDS)
