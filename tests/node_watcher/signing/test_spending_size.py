@@ -43,3 +43,12 @@ def test_the_largest_multisigs(outer: str, needed: int, keys: int) -> None:
     sweep = imagined_sweep(wallet, 2)
     spare = max_vsize(wallet.public, 2, sweep.script) - sweep.take(sweep.signed.serialize()).vsize
     assert 0 <= spare <= 1 + needed
+
+
+@pytest.mark.parametrize(
+    ("kind", "vsize"),
+    [("pkh", 633), ("wpkh", 314), ("sh-wpkh", 406), ("tr", 273), ("wsh-multi", 460), ("sh-wsh-multi", 600)],
+)
+def test_four_inputs_counted_by_hand(kind: str, vsize: int) -> None:
+    """205 bytes without signatures; four times 107, 108/4, 23 + 108/4, 67/4, 254/4, 35 + 254/4; two marks."""
+    assert max_vsize(KINDS[kind].public, 4, DESTINATIONS["p2wpkh"]) == vsize
