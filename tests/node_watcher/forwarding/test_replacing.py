@@ -24,7 +24,10 @@ from tests.node_watcher.rig import FULL, Rig
 async def rig(make_rig: Callable[..., Rig], chain_node: RegtestNode) -> Rig:
     """Forwarding mode, one confirmation."""
     chain_node.mine(1)
-    return await make_rig(chain_node, forwarding=True, depth=1).open()
+    made = await make_rig(chain_node, forwarding=True, depth=1).open()
+    # A node that has seen enough by now would estimate something; here it is the relay minimum.
+    made.rpc.after["estimatesmartfee"] = lambda _, answer: {"errors": ["Insufficient data"], "blocks": 6}
+    return made
 
 
 @pytest.fixture
