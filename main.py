@@ -14,10 +14,10 @@ if __name__ == "__main__":
 import typer
 from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageError
 
-COMMANDS = ("audit", "backup", "bench", "demo", "doctor", "init", "replay", "restore", "serve")
+COMMANDS = ("audit", "backup", "bench", "demo", "doctor", "init", "replay", "restore", "serve", "signer")
 """Each is the function of that name in `commands/`."""
 
-GROUPS = ("keys", "seed")
+GROUPS = ("forward", "keys", "seed")
 """Each is the `app` of that module in `commands/`, with commands of its own."""
 
 

@@ -14,8 +14,8 @@ from prometheus_client.registry import Collector
 from api.shop import SHOP
 from api.watcher_figures import watchers_figures
 from payments.model import Status
+from storage.coins_due import backlog_sat
 from storage.payments import counts_by_status
-from storage.sweeps import backlog_sat
 from storage.till import health
 from storage.tx import Tx
 

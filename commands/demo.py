@@ -21,9 +21,9 @@ import typer
 from api.server import CannotListen
 from commands.console import refuse
 from commands.demo_folder import demo_folder
-from commands.keychain import open_keychain
 from commands.log_output import set_up
 from commands.service import Roles, run_service
+from commands.signing import serving_keychain
 from config.errors import ConfigurationError
 from config.load import load
 from config.settings import Settings
@@ -158,16 +158,11 @@ def _settings(node: RegtestNode, folder: Path, port: int) -> Settings:
         "NODETILL_DATABASE__URL": f"sqlite:///{folder / 'nodetill.db'}",
         "NODETILL_API__PORT": str(port),
     }
-    if sys.version_info >= (3, 14):
-        listed = node.rpc("listdescriptors", wallet=_OWNER)["descriptors"]
-        descriptor = next(d["desc"] for d in listed if d["desc"].startswith("wpkh(") and not d["internal"])
-        environ["NODETILL_WALLET__DESCRIPTOR"] = descriptor
-    else:
-        passphrase = secrets.token_hex(16)
-        create_seed(folder / "seed.json", passphrase)
-        environ["NODETILL_WALLET__SEED_FILE"] = str(folder / "seed.json")
-        environ["NODETILL_WALLET__SEED_PASSPHRASE"] = passphrase
-        environ["NODETILL_WALLET__FORWARD_TO"] = str(node.rpc("getnewaddress", wallet=_OWNER))
+    passphrase = secrets.token_hex(16)
+    create_seed(folder / "seed.json", passphrase)
+    environ["NODETILL_WALLET__SEED_FILE"] = str(folder / "seed.json")
+    environ["NODETILL_WALLET__SEED_PASSPHRASE"] = passphrase
+    environ["NODETILL_WALLET__FORWARD_TO"] = str(node.rpc("getnewaddress", wallet=_OWNER))
     try:
         return load(None, environ)
     except ConfigurationError as error:
@@ -185,8 +180,8 @@ async def _serve(settings: Settings, node: RegtestNode, no_browser: bool, interr
             # Finding the browser may take a second, and the page is to answer meanwhile.
             threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
 
-    with interruptions.told(lambda: loop.call_soon_threadsafe(stop.set)):
-        await run_service(settings, open_keychain(settings), Roles(), stop, demo=ButtonNode(node), on_ready=ready)
+    with serving_keychain(settings) as keychain, interruptions.told(lambda: loop.call_soon_threadsafe(stop.set)):
+        await run_service(settings, keychain, Roles(), stop, demo=ButtonNode(node), on_ready=ready)
 
 
 def _has_windows() -> bool:

@@ -15,6 +15,7 @@ from commands.finding import Colour, Finding
 from commands.keychain import open_keychain
 from commands.machine_checkup import look_at_machine
 from commands.node_checkup import look_at_node
+from commands.signer_checkup import look_at_signer
 from config.settings import Settings
 
 _MARK = {Colour.GREEN: "ok", Colour.YELLOW: "look", Colour.RED: "MEND"}
@@ -34,7 +35,11 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 async def _look(settings: Settings) -> list[Finding]:
     keychain = open_keychain(settings)
     with Console(stderr=True).status("Looking at the node, and listening to ZMQ for some seconds …"):
-        return [*await look_at_node(settings, keychain.descriptor), *await look_at_machine(settings)]
+        return [
+            *await look_at_node(settings, keychain.descriptor),
+            *await look_at_signer(settings, keychain),
+            *await look_at_machine(settings),
+        ]
 
 
 def _sick(found: list[Finding]) -> bool:

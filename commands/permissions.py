@@ -31,7 +31,7 @@ RPC_METHODS = (
 )
 """Everything the watcher asks: the `rpcwhitelist` of its user."""
 
-FORWARDING_METHODS = ("estimatesmartfee", "sendrawtransaction")
+FORWARDING_METHODS = ("estimatesmartfee", "testmempoolaccept", "sendrawtransaction")
 """What forwarding mode asks beside that."""
 
 _WRONG_ARGUMENTS: dict[str, tuple[object, ...]] = {"getrawmempool": ("x",), "listsinceblock": ("x",)}
@@ -44,7 +44,7 @@ async def forbidden_methods(rpc: Rpc, settings: Settings) -> list[str]:
     Each is called once, so that a missing name in `rpcwhitelist` shows now and not at the first payment. Without
     arguments they only look, or complain about that; none of them changes anything."""
     forbidden = []
-    for method in RPC_METHODS + (FORWARDING_METHODS if settings.wallet.descriptor is None else ()):
+    for method in RPC_METHODS + (FORWARDING_METHODS if settings.wallet.mode != "watch-only" else ()):
         try:
             await rpc.call(method, *_WRONG_ARGUMENTS.get(method, ()))
         except NodeForbids:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, SecretStr
 
+from commands.forward_rules import forward_rules_record
 from commands.keychain import Keychain
 from commands.node_client import chain_rules
 from config.settings import Settings
@@ -89,13 +90,11 @@ class Recording:
             "watch_only": keychain.watch_only,
             "rules": asdict(rules) | {"checkpoints": [list(pin) for pin in rules.checkpoints]},
         }
-        if keychain.destination is not None:
+        if keychain.signer is not None and keychain.destination is not None:
             header["forwarding"] = {
                 "to": keychain.destination.address,
                 "script": keychain.destination.script_pubkey.hex(),
-                "max_feerate": str(settings.forwarding.max_feerate),
-                "target_blocks": settings.forwarding.target_blocks,
-                "min_sat": settings.forwarding.min_sat,
+                **forward_rules_record(settings.forwarding),
             }
         return header
 

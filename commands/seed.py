@@ -10,6 +10,7 @@ import typer
 
 from commands.console import JsonOption, print_json, refuse
 from commands.keychain import passphrase_from
+from commands.seed_words import show_and_confirm
 from node_watcher.signing.seed import create as create_seed
 from node_watcher.signing.seed import import_mnemonic, open_seed
 from node_watcher.signing.seed import verify as verify_seed
@@ -42,6 +43,9 @@ def create(
         refuse(str(error))
     if as_json:
         print_json({"file": str(out), "mnemonic": mnemonic})
+        return
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        show_and_confirm(mnemonic, out)
         return
     print(mnemonic)
     print(

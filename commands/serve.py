@@ -14,11 +14,12 @@ import typer
 
 from api.server import CannotListen
 from commands.console import DEFAULT_CONFIG, ConfigOption, refuse, settings_from
-from commands.keychain import open_keychain
+from commands.keychain import Keychain
 from commands.log_output import set_up
 from commands.preflight import check_curve, check_node, check_port
 from commands.recording import open_recording
 from commands.service import Roles, run_service
+from commands.signing import serving_keychain
 from config.settings import Settings
 from node_watcher.record.lines import BadRecord
 from storage.errors import DatabaseUnusable, LeadershipLost
@@ -49,14 +50,15 @@ def serve(
         refuse(f"--role {role.value}: SQLite serves one process; set database.url to postgresql://… to split roles.")
     if record is not None and role is Role.API:
         refuse("--record: this process does not watch the node; give it to the one with --role watcher.")
-    raise typer.Exit(asyncio.run(_serve(settings, Roles(role is not Role.WATCHER, role is not Role.API), record)))
-
-
-async def _serve(settings: Settings, roles: Roles, record: Path | None) -> int:
+    roles = Roles(role is not Role.WATCHER, role is not Role.API)
     check_curve()
-    keychain = open_keychain(settings)
     if roles.api:
-        check_port(settings)
+        check_port(settings)  # before a signer is started: a second service is the likely reason
+    with serving_keychain(settings, signs=roles.watcher) as keychain:
+        raise typer.Exit(asyncio.run(_serve(settings, keychain, roles, record)))
+
+
+async def _serve(settings: Settings, keychain: Keychain, roles: Roles, record: Path | None) -> int:
     if roles.watcher:
         await check_node(settings)
     stop = asyncio.Event()

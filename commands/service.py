@@ -16,6 +16,7 @@ from api.server import serving
 from api.shop import DemoNode, Offer, Shop
 from api.watcher_elsewhere import WatcherElsewhere
 from commands.event_context import event_context, public_url
+from commands.forward_rules import forward_rules
 from commands.keychain import Keychain
 from commands.node_client import chain_rules, hints_for, rest_client, rpc_client, witness_nodes
 from commands.recording import Recording
@@ -39,7 +40,6 @@ from node_watcher.self_audit import PAUSE_SECONDS, SelfAudit
 from node_watcher.watcher import Watcher
 from node_watcher.watchlist import Watchlist
 from node_watcher.witness import Witness
-from payments.forward import ForwardRules
 from payments.model import ExcessPolicy, LatePolicy, Package
 from storage import till
 from storage.database import Database
@@ -162,13 +162,12 @@ async def _watcher(
         stack.push_async_callback(witness.rpc.close)
     forwarder = None
     if keychain.signer is not None and keychain.destination is not None:
-        limits = settings.forwarding
         forwarder = Forwarder(
             rpc,
             database,
             tape.signer(keychain.signer),
             keychain.destination,
-            ForwardRules(limits.max_feerate, limits.target_blocks, limits.min_sat),
+            forward_rules(settings.forwarding),
             keychain_id=keychain_id,
             network=network,
             meter=meter,

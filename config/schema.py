@@ -17,7 +17,12 @@ SECRETS = (
 )
 """Settings that may also be given as `<key>_file`: the name of a file that holds the value."""
 
-PATHS = (("node", "rpc_cookie_file"), ("wallet", "seed_file"))
+PATHS = (
+    ("node", "rpc_cookie_file"),
+    ("wallet", "seed_file"),
+    ("wallet", "signer_socket"),
+    ("wallet", "signer_journal"),
+)
 """Settings that are paths themselves."""
 
 LISTS = ("packages", "webhooks")

@@ -25,6 +25,7 @@ EVENT_NAMES = (
     "payment.replaced",
     "payment.reorged",
     "payment.dropped",
+    "payment.forwarding_failed",
     "credits.added",
     "credits.reversed",
     "credits.spent",

@@ -52,9 +52,9 @@ class Meter:
         self._rpc[method, result] += 1
         self._rpc_seconds[method] = self._rpc_seconds.get(method, 0.0) + seconds
 
-    def forward(self, result: str) -> None:
-        """One sweep: `result` is broadcast, refused or held."""
-        self._forwards[result] += 1
+    def forward(self, result: str, times: int = 1) -> None:
+        """Sweeps: `result` is broadcast, replaced, confirmed, refused or held; failed: a payment past its deadline."""
+        self._forwards[result] += times
 
     def unreadable(self) -> int:
         """One transaction that could not be read and was skipped; how many that makes."""

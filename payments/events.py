@@ -13,6 +13,7 @@ class EventType(StrEnum):
 
     `payment.dropped` is ours: coins that were on their way are no longer, without a replacement or a
     reorganisation that would tell it. Else a payment could go back to pending in silence. So is
+    `payment.forwarding_failed`: it is credited, and its coins did not get to the owner in time. And so is
     `till.restored`: what was told since the backup is forgotten here, and the shop should know.
     """
 
@@ -29,6 +30,7 @@ class EventType(StrEnum):
     REPLACED = "payment.replaced"
     REORGED = "payment.reorged"
     DROPPED = "payment.dropped"
+    FORWARDING_FAILED = "payment.forwarding_failed"
     CREDITS_ADDED = "credits.added"
     CREDITS_REVERSED = "credits.reversed"
     CREDITS_SPENT = "credits.spent"

@@ -11,25 +11,22 @@ DUST_SAT = 546
 
 @dataclass(frozen=True, slots=True)
 class ForwardRules:
-    """`max_feerate` in sat/vB, `target_blocks` for the fee estimate, `min_sat` the least value to sweep."""
+    """`[forwarding]`: what the owner allows.
+
+    `max_feerate` in sat/vB is the cap that nothing exceeds, `target_blocks` for the fee estimate, `min_sat` the
+    least value of a sweep. `max_fee_share` is the fee in percent of the value up to which a sweep is worth making;
+    coins older than `deadline_ms` go whatever their share. Coins wait `batch_window_ms` for company, up to
+    `batch_max_inputs` of them go together, and `hold_sat` always stay.
+    """
 
     max_feerate: Decimal
     target_blocks: int
     min_sat: int
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Coins that stay where they are for now, and why in words."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Affordable:
-    """A sweep worth making."""
-
-    fee_sat: int
+    max_fee_share: Decimal = Decimal(5)
+    batch_window_ms: int = 0
+    batch_max_inputs: int = 200
+    deadline_ms: int = 48 * 3_600_000
+    hold_sat: int = 0
 
 
 def fee_for(vsize: int, feerate: Decimal) -> int:
@@ -37,15 +34,29 @@ def fee_for(vsize: int, feerate: Decimal) -> int:
     return int((feerate * vsize).to_integral_value(ROUND_CEILING))
 
 
-def judge(value_sat: int, vsize: int, feerate: Decimal | None, rules: ForwardRules) -> Affordable | Held:
-    """Whether coins of this value go now. Without a fee estimate nothing goes: waiting is safe, guessing is not."""
+def within_share(fee_sat: int, value_sat: int, rules: ForwardRules) -> bool:
+    """Whether a fee is a small enough part of the value (`max_fee_share`)."""
+    return fee_sat * 100 <= rules.max_fee_share * value_sat
+
+
+def refusal(value_sat: int, fee_sat: int, rules: ForwardRules, *, late: bool) -> str | None:
+    """Why a sweep of this value at this fee is not made; None when it is. `late` lifts the limit on the share."""
     if value_sat < rules.min_sat:
-        return Held(f"{value_sat} sat is below forwarding.min_sat = {rules.min_sat}")
+        return f"{value_sat} sat are below forwarding.min_sat = {rules.min_sat}"
+    if value_sat - fee_sat < DUST_SAT:
+        return f"a fee of {fee_sat} sat would leave dust of {value_sat} sat"
+    if not late and not within_share(fee_sat, value_sat, rules):
+        return (
+            f"a fee of {fee_sat} sat for {value_sat} sat is more than forwarding.max_fee_share = "
+            f"{rules.max_fee_share} %; it waits for a lower feerate, or for forwarding.deadline_hours"
+        )
+    return None
+
+
+def feerate_refusal(feerate: Decimal | None, rules: ForwardRules) -> str | None:
+    """Why nothing at all goes at this feerate. Without an estimate nothing goes: waiting is safe, guessing is not."""
     if feerate is None:
-        return Held("the node has no fee estimate yet")
+        return "the node has no fee estimate yet"
     if feerate > rules.max_feerate:
-        return Held(f"the feerate of {feerate} sat/vB is above forwarding.max_feerate = {rules.max_feerate}")
-    fee = fee_for(vsize, feerate)
-    if value_sat - fee < DUST_SAT:
-        return Held(f"a fee of {fee} sat would leave dust of {value_sat} sat")
-    return Affordable(fee)
+        return f"the feerate of {feerate:f} sat/vB is above forwarding.max_feerate = {rules.max_feerate}"
+    return None

@@ -189,3 +189,13 @@ def seed_of(mnemonic: str, passphrase: str = "") -> bytes:
     """The 64-byte BIP39 seed. `passphrase` is BIP39's own (the '25th word')."""
     seed: bytes = bip39.mnemonic_to_seed(mnemonic, passphrase)
     return seed
+
+
+def signature_fits(sec: bytes, der: bytes, digest: bytes) -> bool:
+    """Whether a DER signature with low S is that of this compressed public key over the 32 bytes."""
+    try:
+        return bool(
+            secp256k1.ecdsa_verify(secp256k1.ecdsa_signature_parse_der(der), digest, secp256k1.ec_pubkey_parse(sec))
+        )
+    except ValueError:
+        return False

@@ -16,7 +16,7 @@ from typing import Any
 from regtest.agreement import Sold
 from regtest.crashing_service import CrashingService
 from regtest.node import PAYER
-from storage import looks
+from storage import forward_orders, late_forwards, looks
 from storage.database import Database
 
 SOLD = Sold(price_sat=40_000, credits=400, depth=2)
@@ -24,7 +24,12 @@ DEPTH = SOLD.depth
 PATIENCE_SECONDS = 15.0
 TOO_LOW_SAT = 1_000_000
 """More than any sweep's fee: what the node reckons with is below what it relays."""
-SETTINGS: dict[str, Any] = {"payments": {"check_interval_seconds": 0.2, "confirmations_required": DEPTH}}
+AIM_BLOCKS = 2
+"""`forwarding.target_blocks`: a sweep that no block took by then is bumped."""
+SETTINGS: dict[str, Any] = {
+    "payments": {"check_interval_seconds": 0.2, "confirmations_required": DEPTH},
+    "forwarding": {"target_blocks": AIM_BLOCKS, "deadline_hours": 48, "max_fee_share": 50},
+}
 
 
 @dataclass
@@ -189,6 +194,42 @@ class Street:
         for txid in sweeps:
             self.node.rpc("prioritisetransaction", txid, 0, TOO_LOW_SAT)
 
+    def stuck(self) -> None:
+        """No block takes the sweeps of a sale, and they offer more; then one does."""
+        sweeps = self._sweeps_of(self.sale())
+        for _ in range(AIM_BLOCKS):
+            self.node.mine_empty(1)
+        self.until(lambda: not sweeps & self.node.mempool())
+        self.node.mine(1)
+
+    def late(self) -> None:
+        """Nothing is in time; a block takes it all the same."""
+        orders = self.sale()
+        self.until(lambda: all("payment.forwarding_failed" in self._told(order) for order in orders if order.answer))
+        self.node.mine(1)
+        self.until(lambda: not asyncio.run(self._late()))
+
+    def ordering(self) -> None:
+        """The operator wants everything swept at once, and waits for the answer."""
+        number = asyncio.run(self._order())
+        self.until(lambda: asyncio.run(self._answered(number)))
+
+    def _told(self, order: Order) -> list[str]:
+        assert order.answer is not None
+        return self.till.events_of(order.answer["payment_id"])
+
+    async def _late(self) -> int:
+        async with Database(self.till.database_url, read_only=True) as database:
+            return len(await database.read(late_forwards.told))
+
+    async def _order(self) -> int:
+        async with Database(self.till.database_url) as database:
+            return await database.write(forward_orders.ask, "run", None, time.time_ns() // 1_000_000)
+
+    async def _answered(self, number: int) -> bool:
+        async with Database(self.till.database_url, read_only=True) as database:
+            return await database.read(forward_orders.answer_of, number) is not None
+
     def _sweeps_of(self, orders: list[Order]) -> set[str]:
         """The sweeps of these that the service told us of before it died."""
         told: set[str] = set()
@@ -282,6 +323,12 @@ class Street:
         self.till.settings["payments"]["timeout_minutes"] = 0.01
         self.till.write_config()
 
-    def long_windows(self) -> None:
+    def no_patience(self) -> None:
+        """What is forwarded in this life is late at once."""
+        self.till.settings["forwarding"]["deadline_hours"] = 0
+        self.till.write_config()
+
+    def usual(self) -> None:
         self.till.settings["payments"]["timeout_minutes"] = 60
+        self.till.settings["forwarding"]["deadline_hours"] = 48
         self.till.write_config()

@@ -18,18 +18,39 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import commands.node_client
 import commands.serve
 import commands.service
-import node_watcher.signing.signer_bit  # noqa: F401 - loaded late by the service; here once, for all children
-import storage.postgres  # noqa: F401 - the same
+import storage.postgres  # noqa: F401 - loaded late by the service; here once, for all children
+from commands.keychain import Keychain, account_keychain, public_keychain, wallet_passphrase
+from config.settings import Settings
 from main import main
+from node_watcher.signing.seed import open_seed
+from node_watcher.signing.signers import open_signer
 from regtest.crash_points import POINTS, Armed, PointedDatabase, PointedRest, PointedRpc
 
+open_signer(bytes)  # loads its library, with the same intent
+
+
+@contextlib.contextmanager
+def keychain_here(settings: Settings, *, signs: bool = True) -> Iterator[Keychain]:
+    """The signer in the service's own process: a process of its own for each of hundreds of lives would take minutes.
+    What happens when that one is killed stands in `test_signer_process.py`."""
+    if settings.wallet.seed_file is None:
+        yield public_keychain(settings)
+        return
+    network = settings.node.network
+    seed = open_seed(settings.wallet.seed_file, wallet_passphrase(settings))
+    signer = open_signer(lambda index: seed.private_key(network, index)) if signs else None
+    yield account_keychain(settings, seed.account_descriptor(network), signer)
+
+
 _REPLACED = (
+    (commands.serve, "serving_keychain", keychain_here),
     (commands.service, "Database", PointedDatabase),
     (commands.node_client, "HttpRpc", PointedRpc),
     (commands.node_client, "Rest", PointedRest),

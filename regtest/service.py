@@ -54,6 +54,8 @@ class RunningService(ServiceClient, ChildServer):
         self.node, self.mode, self.record = node, mode, record
         self.owner = owner or Owner(node)
         self.forward_to: str | None = None
+        self.mnemonic = ""
+        """The words of its seed, in forwarding mode."""
         self.config = self.folder / "nodetill.toml"
         self.settings = self._settings(zmq, settings or {})
         self.write_config()
@@ -85,7 +87,7 @@ class RunningService(ServiceClient, ChildServer):
         self.forward_to = self.owner.new_address()
         passphrase = secrets.token_hex(8)
         # A light curve: its strength is tested elsewhere, here it would cost half a second a start.
-        create_seed(self.folder / "seed.json", passphrase, scrypt_n=2**10)
+        self.mnemonic = create_seed(self.folder / "seed.json", passphrase, scrypt_n=2**10)
         return {"seed_file": "seed.json", "seed_passphrase": passphrase, "forward_to": self.forward_to}
 
     def write_config(self) -> None:

@@ -64,6 +64,12 @@ def disconnect(tx: Tx, block: BlockId, parent_hash: str) -> None:
         hash=block.hash,
     )
     tx.execute(
+        "UPDATE payment SET unsettled = 1 WHERE number IN (SELECT o.payment_number FROM output o"
+        " JOIN block_tx l ON l.txid = o.spent_by WHERE l.block_hash = :hash"
+        " AND NOT EXISTS (SELECT 1 FROM sweep s WHERE s.txid = o.spent_by)) AND watch_only = 0",
+        hash=block.hash,
+    )
+    tx.execute(
         "UPDATE output SET spent_by = NULL WHERE spent_by IN (SELECT txid FROM block_tx WHERE block_hash = :hash)",
         hash=block.hash,
     )

@@ -13,6 +13,7 @@ from payments.ledger import transfers_due
 from payments.model import Status
 from payments.status import PaymentState, state_of
 from payments.view import payment_view
+from storage.dead_sweeps import with_neighbours
 from storage.events import append
 from storage.records import fresh_facts, record_of, state_in, tip_height
 from storage.tx import Row, Tx
@@ -117,4 +118,4 @@ def close_windows(tx: Tx, until: int, now: int) -> list[Change]:
 def settle(tx: Tx, now: int) -> list[Change]:
     """At the tip: judge the payments that a disconnected block had left open."""
     rows = tx.all("SELECT number FROM payment WHERE unsettled = 1")
-    return evaluate(tx, [row["number"] for row in rows], now, settling=True)
+    return evaluate(tx, with_neighbours(tx, [row["number"] for row in rows]), now, settling=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from payments.model import IncomingTx, OutPoint
+from storage.dead_sweeps import with_neighbours
 from storage.evaluation import Change, evaluate
+from storage.sweeps import became_mined
 from storage.tx import Tx
 
 
@@ -20,7 +22,7 @@ def record_seen(tx: Tx, seen: IncomingTx, paid_at: int, now: int) -> list[Change
         touched |= _remember(tx, seen, paid_at=paid_at, now=now)
         if not _in_active_block(tx, seen.txid):
             tx.execute("UPDATE incoming_tx SET in_mempool = 1, replaced_by = NULL WHERE txid = :txid", txid=seen.txid)
-    return evaluate(tx, touched, now)
+    return evaluate(tx, with_neighbours(tx, touched), now)
 
 
 def remember_mined(tx: Tx, mined: IncomingTx, block_hash: str, block_time: int, now: int) -> set[int]:
@@ -46,7 +48,9 @@ def remember_mined(tx: Tx, mined: IncomingTx, block_hash: str, block_time: int, 
             block=block_hash,
             txid=mined.txid,
         )
-    return touched
+    if spends_ours:
+        touched |= became_mined(tx, mined.txid, now)
+    return with_neighbours(tx, touched)
 
 
 def record_missing(tx: Tx, gone: Sequence[tuple[str, str | None]], now: int) -> list[Change]:
@@ -60,7 +64,7 @@ def record_missing(tx: Tx, gone: Sequence[tuple[str, str | None]], now: int) -> 
         )
         if changed:
             touched |= payments_of(tx, txid)
-    return evaluate(tx, touched, now)
+    return evaluate(tx, with_neighbours(tx, touched), now)
 
 
 def in_mempool(tx: Tx) -> list[str]:

@@ -26,7 +26,7 @@ _FACTS: Final = {
     " ORDER BY txid, vout",
     "ledger": "SELECT hash FROM transfer ORDER BY id",
     "transfers": "SELECT count(*) AS n FROM transfer",
-    "sweeps": "SELECT txid, state, broadcast_at FROM sweep ORDER BY txid",
+    "sweeps": "SELECT txid, state, is_current, broadcast_at FROM sweep ORDER BY txid",
 }
 CHAIN_FACTS: Final = ("cursor", "blocks", "mined", "transactions", "transfers")
 """How far the till had come, whatever it made of it."""

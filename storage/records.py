@@ -8,21 +8,23 @@ from payments.facts import Facts, OutputFact, Resolution
 from payments.model import ExcessPolicy, Flag, LatePolicy, OutPoint, Status, Terms
 from payments.record import PaymentRecord
 from payments.status import PaymentState
+from storage.dead_sweeps import DEAD
 from storage.tx import Row, Tx
 
-_OUTPUTS = """
+_OUTPUTS = f"""
 SELECT o.txid, o.vout, o.value_sat, o.first_seen, o.paid_at, o.booked,
        t.in_mempool, t.replaced_by, t.coinbase,
        (SELECT b.height FROM block_tx l JOIN block b ON b.hash = l.block_hash
          WHERE l.txid = o.txid AND b.active = 1) AS height,
        EXISTS (SELECT 1 FROM block_tx l JOIN block b ON b.hash = l.block_hash
          WHERE l.txid = o.txid AND b.active = 0) AS was_disconnected,
-       (SELECT s.txid FROM sweep_input i JOIN sweep s ON s.txid = i.sweep_txid
-         WHERE i.prev_txid = o.txid AND i.prev_vout = o.vout AND s.state <> 'stored') AS swept_by
+       (SELECT s.txid FROM sweep_spend c JOIN sweep s ON s.txid = c.sweep_txid
+         WHERE c.prev_txid = o.txid AND c.prev_vout = o.vout AND s.is_current = 1 AND s.state <> 'stored'
+           AND NOT {DEAD} ORDER BY s.created_at DESC LIMIT 1) AS swept_by
   FROM output o JOIN incoming_tx t ON t.txid = o.txid
  WHERE o.payment_number = :number
  ORDER BY o.first_seen, o.txid, o.vout
-"""
+"""  # noqa: S608 - fixed texts
 
 
 def tip_height(tx: Tx) -> int:
@@ -75,7 +77,6 @@ def fresh_facts(tx: Tx, row: Row) -> Facts:
 
 
 def facts_of(row: Row, outputs: list[Row]) -> Facts:
-    dead = _dead_sweeps(outputs)
     return Facts(
         terms=Terms(
             amount_sat=row["amount_sat"],
@@ -88,7 +89,7 @@ def facts_of(row: Row, outputs: list[Row]) -> Facts:
             expires_at=row["expires_at"],
             tiers=_tiers(row["tiers"]),
         ),
-        outputs=tuple(_output(o, dead) for o in outputs),
+        outputs=tuple(_output(o) for o in outputs),
         window_closed=bool(row["window_closed"]),
         credits_posted=row["credits_posted"],
         ever_credited=bool(row["ever_credited"]),
@@ -102,17 +103,11 @@ def _tiers(text: str) -> tuple[tuple[int, int], ...]:
     return tuple((above, confirmations) for above, confirmations in json.loads(text)) if text != "[]" else ()
 
 
-def _dead_sweeps(outputs: list[Row]) -> set[str]:
-    """Sweeps that nobody can take: a coin of theirs is gone. All their coins are of one payment."""
-    return {o["swept_by"] for o in outputs if o["swept_by"] and o["height"] is None and not o["in_mempool"]}
-
-
 def _forwarding_txid(outputs: list[Row]) -> str | None:
-    dead = _dead_sweeps(outputs)
-    return next((o["swept_by"] for o in reversed(outputs) if o["swept_by"] and o["swept_by"] not in dead), None)
+    return next((o["swept_by"] for o in reversed(outputs) if o["swept_by"]), None)
 
 
-def _output(row: Row, dead: set[str]) -> OutputFact:
+def _output(row: Row) -> OutputFact:
     return OutputFact(
         outpoint=OutPoint(row["txid"], row["vout"]),
         value_sat=row["value_sat"],
@@ -124,7 +119,7 @@ def _output(row: Row, dead: set[str]) -> OutputFact:
         was_disconnected=bool(row["was_disconnected"]),
         coinbase=bool(row["coinbase"]),
         booked=bool(row["booked"]),
-        forwarded=row["swept_by"] is not None and row["swept_by"] not in dead,
+        forwarded=row["swept_by"] is not None,
     )
 
 

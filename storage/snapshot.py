@@ -23,6 +23,7 @@ _TABLES: Final = (
     "transfer_line",
     "sweep",
     "sweep_input",
+    "sweep_spend",
 )
 """A row names only rows of tables before its own."""
 

@@ -1,19 +1,22 @@
 """Sweeps: signed transactions to the owner, stored with their inputs before they are broadcast.
 
-The primary key on the input's outpoint is what makes "forwarded once" true. A state moves forward:
-stored, broadcast, confirmed; only a block that is undone takes back that it was confirmed.
+The primary key on the claimed outpoint is what makes "forwarded once" true. A sweep that no block takes may be
+replaced by a version of itself: all versions are one family, two of them never can be mined together, because
+each spends a coin of every other one. A state moves forward: stored, broadcast, confirmed; only a block that is
+undone takes back that it was confirmed.
 
-A sweep is dead while a transaction that it spends from is neither in the mempool nor in the active
-chain: nobody can take it. It rests, its forwards are taken back with the deposit, and it is worth
-as much as before when that transaction returns.
+Of each family one version is the current one: the first, until another one was broadcast or mined.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from payments.coin import Coin
 from payments.model import OutPoint
+from storage.dead_sweeps import DEAD
+from storage.errors import AlreadyThere
 from storage.evaluation import Change, evaluate
 from storage.forwards import forwards_due
 from storage.ledger import post
@@ -25,19 +28,12 @@ FINAL_DEPTH = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Coin:
-    """A booked output that can be swept: its key is derived from `address_index`."""
-
-    outpoint: OutPoint
-    value_sat: int
-    address_index: int
-    script_pubkey: bytes
-    payment_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Sweep:
-    """A signed transaction to the owner. Amounts in satoshi, `value_sat` before the fee."""
+    """A signed transaction to the owner. Amounts in satoshi, `value_sat` before the fee.
+
+    `stored_height` is our tip when it was signed, `family` the txid of the first version (its own, if empty),
+    `replaces` the version before it.
+    """
 
     txid: str
     raw: bytes
@@ -45,89 +41,136 @@ class Sweep:
     value_sat: int
     fee_sat: int
     created_at: int
-
-
-def coins_due(tx: Tx, keychain_id: int, limit: int) -> list[tuple[int, list[Coin]]]:
-    """Payments with coins that no sweep spends yet: `(payment number, coins)`, oldest first.
-
-    Only what the ledger has booked: final, in the active chain, and not taken back since.
-    """
-    rows = tx.all(
-        "SELECT p.number, p.id, p.address_index, p.script_pubkey, o.txid, o.vout, o.value_sat"
-        # CROSS JOIN keeps SQLite from walking every payment: begin with the few coins that are still here.
-        " FROM output o CROSS JOIN payment p"
-        " LEFT JOIN sweep_input i ON i.prev_txid = o.txid AND i.prev_vout = o.vout"
-        " WHERE p.number = o.payment_number AND p.keychain_id = :keychain"
-        " AND p.watch_only = 0 AND p.unsettled = 0 AND p.booking_due = 0"
-        " AND o.booked = 1 AND o.spent_by IS NULL AND i.sweep_txid IS NULL"
-        " AND p.status IN ('confirmed', 'forwarded', 'expired') ORDER BY o.payment_number LIMIT :limit",
-        keychain=keychain_id,
-        limit=limit,
-    )
-    grouped: dict[int, list[Coin]] = {}
-    for row in rows:
-        coin = Coin(
-            OutPoint(row["txid"], row["vout"]),
-            row["value_sat"],
-            row["address_index"],
-            bytes(row["script_pubkey"]),
-            row["id"],
-        )
-        grouped.setdefault(row["number"], []).append(coin)
-    return list(grouped.items())
+    vsize: int = 0
+    stored_height: int = 0
+    family: str = ""
+    replaces: str | None = None
+    destination: str = ""
 
 
 def store_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], destination: str, now: int) -> None:
     """Keep the signed bytes and claim their inputs. Raises `AlreadyThere` when one is claimed already."""
-    if (value := sum(coin.value_sat for coin in coins)) != sweep.value_sat:
-        raise ValueError(f"sweep {sweep.txid} says {sweep.value_sat} sat, its coins hold {value} sat")
-    tx.execute(
-        "INSERT INTO sweep (txid, raw, state, destination, value_sat, fee_sat, created_at)"
-        " VALUES (:txid, :raw, 'stored', :destination, :value, :fee, :now)",
-        txid=sweep.txid,
-        raw=sweep.raw,
-        destination=destination,
-        value=sweep.value_sat,
-        fee=sweep.fee_sat,
-        now=now,
+    _insert(tx, sweep, sweep.txid, coins, destination, is_current=True, now=now)
+    tx.many(
+        "INSERT INTO sweep_input (prev_txid, prev_vout, sweep_txid) VALUES (:txid, :vout, :sweep)",
+        [{"txid": c.outpoint.txid, "vout": c.outpoint.vout, "sweep": sweep.txid} for c in coins],
     )
-    for coin in coins:
-        tx.execute(
-            "INSERT INTO sweep_input (prev_txid, prev_vout, sweep_txid) VALUES (:txid, :vout, :sweep)",
-            txid=coin.outpoint.txid,
-            vout=coin.outpoint.vout,
-            sweep=sweep.txid,
-        )
-    for _, transfer in forwards_due(tx, [sweep.txid]):
-        post(tx, transfer, {"sweep": sweep.txid}, now)
+    _level(tx, sweep.txid, now)
+
+
+def store_replacement(tx: Tx, sweep: Sweep, coins: Sequence[Coin], now: int) -> None:
+    """Keep the signed bytes of another version of the family of `sweep.replaces`.
+
+    Nothing else changes until it was broadcast. Raises `AlreadyThere` when that version has been replaced already,
+    or is final; a version that could be mined beside an earlier one is a bug.
+    """
+    parent = tx.one("SELECT * FROM sweep WHERE txid = :txid", txid=sweep.replaces)
+    if parent is None:
+        raise ValueError(f"sweep {sweep.txid} replaces {sweep.replaces}, which is not stored")
+    family = parent["family"]
+    if tx.one("SELECT 1 AS done FROM sweep WHERE family = :family AND state = 'confirmed'", family=family) is not None:
+        raise AlreadyThere(f"sweep {family} is final already")
+    claimed = {OutPoint(r["prev_txid"], r["prev_vout"]) for r in _claims(tx, family)}
+    spends = {coin.outpoint for coin in coins}
+    if not spends <= claimed:
+        raise ValueError(f"sweep {sweep.txid} spends coins that {family} does not claim")
+    for version, others in spends_by_version(tx, family).items():
+        if not spends & others:
+            raise ValueError(f"sweep {sweep.txid} spends no coin of {version}: both could be mined")
+    _insert(tx, sweep, family, coins, parent["destination"], is_current=False, now=now)
+
+
+def spends_by_version(tx: Tx, family: str) -> dict[str, set[OutPoint]]:
+    """Coins that each version of a family spends, by its txid."""
+    found: dict[str, set[OutPoint]] = {}
+    for row in tx.all(
+        "SELECT x.* FROM sweep_spend x JOIN sweep s ON s.txid = x.sweep_txid WHERE s.family = :family", family=family
+    ):
+        found.setdefault(row["sweep_txid"], set()).add(OutPoint(row["prev_txid"], row["prev_vout"]))
+    return found
 
 
 def sweeps_to_watch(tx: Tx) -> list[Sweep]:
-    """Sweeps that may still have to be broadcast (again): what is not deep enough yet, and not dead.
+    """Current sweeps that may still have to be broadcast (again): what is not deep enough yet, and not dead.
 
     One that never left waits while a reorganisation has a coin of it; one that left is everybody's, and is kept
     alive beside its coins.
     """
     rows = tx.all(
-        "SELECT * FROM sweep s WHERE s.state <> 'confirmed'"
-        " AND NOT EXISTS (SELECT 1 FROM sweep_input i JOIN incoming_tx t ON t.txid = i.prev_txid"
-        " WHERE i.sweep_txid = s.txid AND t.in_mempool = 0 AND t.mined = 0)"
-        " AND (s.state <> 'stored' OR NOT EXISTS (SELECT 1 FROM sweep_input i"
-        " JOIN output o ON o.txid = i.prev_txid AND o.vout = i.prev_vout"
-        " WHERE i.sweep_txid = s.txid AND o.booked = 0)) ORDER BY s.created_at"
+        f"SELECT * FROM sweep s WHERE s.is_current = 1 AND s.state <> 'confirmed' AND NOT {DEAD}"  # noqa: S608
+        " AND (s.state <> 'stored' OR NOT EXISTS (SELECT 1 FROM sweep_spend x"
+        " JOIN output o ON o.txid = x.prev_txid AND o.vout = x.prev_vout"
+        " WHERE x.sweep_txid = s.txid AND o.booked = 0)) ORDER BY s.created_at, s.txid"
     )
     return [_sweep(row) for row in rows]
 
 
+def dead_sweeps(tx: Tx) -> list[Sweep]:
+    """Current sweeps that nobody can take, of families that are not final."""
+    rows = tx.all(
+        f"SELECT * FROM sweep s WHERE s.is_current = 1 AND s.state <> 'confirmed' AND {DEAD}"  # noqa: S608
+        " ORDER BY s.created_at, s.txid"
+    )
+    return [_sweep(row) for row in rows]
+
+
+def pending_replacements(tx: Tx) -> list[Sweep]:
+    """Newest versions that were stored, and not seen to be broadcast yet, of families that no block has."""
+    rows = tx.all(
+        f"SELECT * FROM sweep s WHERE s.is_current = 0 AND s.state = 'stored' AND NOT {DEAD}"  # noqa: S608
+        " AND NOT EXISTS (SELECT 1 FROM sweep n WHERE n.replaces = s.txid)"
+        " AND NOT EXISTS (SELECT 1 FROM sweep c WHERE c.family = s.family AND c.state = 'confirmed')"
+        " ORDER BY s.created_at, s.txid"
+    )
+    return [sweep for sweep in map(_sweep, rows) if mined_version(tx, sweep.family) is None]
+
+
+def versions(tx: Tx, family: str) -> list[Sweep]:
+    """All versions of a family, the first one first: each replaces the one before it."""
+    rows = {row["replaces"]: row for row in tx.all("SELECT * FROM sweep WHERE family = :family", family=family)}
+    found: list[Sweep] = []
+    while (row := rows.get(found[-1].txid if found else None)) is not None:
+        found.append(_sweep(row))
+    return found
+
+
+def sweep_by_txid(tx: Tx, txid: str) -> Sweep | None:
+    """The sweep with its bytes; None when it is none of ours."""
+    row = tx.one("SELECT * FROM sweep WHERE txid = :txid", txid=txid)
+    return None if row is None else _sweep(row)
+
+
 def record_broadcast(tx: Tx, txid: str, now: int) -> list[Change]:
-    """The node has the sweep (in its mempool or a block): the payments it empties are forwarded."""
+    """The node has the sweep (in its mempool or a block): it is the current one of its family, and the payments
+    it empties are forwarded."""
     tx.execute(
         "UPDATE sweep SET state = 'broadcast', broadcast_at = :now, last_error = NULL"
         " WHERE txid = :txid AND state = 'stored'",
         txid=txid,
         now=now,
     )
-    return evaluate(tx, _payments_of(tx, txid), now)
+    row = tx.one("SELECT family, is_current FROM sweep WHERE txid = :txid", txid=txid)
+    assert row is not None  # noqa: S101 - only stored sweeps are broadcast
+    if not row["is_current"] and mined_version(tx, row["family"]) in (None, txid):
+        _make_current(tx, txid, row["family"], now)
+    return evaluate(tx, _payments_of(tx, row["family"]), now)
+
+
+def became_mined(tx: Tx, txid: str, now: int) -> set[int]:
+    """Part of connecting a block: what spends coins of ours was mined; the payments for which that is news."""
+    row = tx.one("SELECT family, is_current FROM sweep WHERE txid = :txid", txid=txid)
+    if row is None:  # somebody else has the keys, too
+        spent = tx.all("SELECT DISTINCT payment_number FROM output WHERE spent_by = :txid", txid=txid)
+        return {coin["payment_number"] for coin in spent}
+    if row["is_current"]:
+        return set()
+    tx.execute(
+        "UPDATE sweep SET state = 'broadcast', broadcast_at = :now WHERE txid = :txid AND state = 'stored'",
+        txid=txid,
+        now=now,
+    )
+    _make_current(tx, txid, row["family"], now)
+    return _payments_of(tx, row["family"])
 
 
 def record_refused(tx: Tx, txid: str, reason: str) -> None:
@@ -136,13 +179,24 @@ def record_refused(tx: Tx, txid: str, reason: str) -> None:
 
 
 def close_deep_sweeps(tx: Tx) -> int:
-    """Stop watching sweeps that are `FINAL_DEPTH` deep; how many."""
-    return tx.execute(
-        "UPDATE sweep SET state = 'confirmed' WHERE state = 'broadcast' AND txid IN ("
-        "SELECT l.txid FROM block_tx l JOIN block b ON b.hash = l.block_hash"
-        " WHERE b.active = 1 AND b.height <= :height)",
+    """Stop watching sweeps that are `FINAL_DEPTH` deep; how many. Coins that the final version does not spend
+    are free again."""
+    deep = tx.all(
+        "SELECT s.txid, s.family FROM sweep s WHERE s.is_current = 1 AND s.state = 'broadcast' AND EXISTS ("
+        "SELECT 1 FROM block_tx l JOIN block b ON b.hash = l.block_hash"
+        " WHERE l.txid = s.txid AND b.active = 1 AND b.height <= :height)",
         height=tip_height(tx) - FINAL_DEPTH + 1,
     )
+    for row in deep:
+        tx.execute("UPDATE sweep SET state = 'confirmed' WHERE txid = :txid", txid=row["txid"])
+        tx.execute(
+            "DELETE FROM sweep_input WHERE sweep_txid = :family AND NOT EXISTS (SELECT 1 FROM sweep_spend x"
+            " WHERE x.sweep_txid = :txid AND x.prev_txid = sweep_input.prev_txid"
+            " AND x.prev_vout = sweep_input.prev_vout)",
+            family=row["family"],
+            txid=row["txid"],
+        )
+    return len(deep)
 
 
 def in_active_block(tx: Tx, txid: str) -> bool:
@@ -154,25 +208,64 @@ def in_active_block(tx: Tx, txid: str) -> bool:
     return row is not None
 
 
-def backlog_sat(tx: Tx) -> int:
-    """Satoshi that were booked for forwarding and are in no sweep that was broadcast, or in one that is dead."""
+def mined_version(tx: Tx, family: str) -> str | None:
+    """Txid of the version that a block of the active chain holds, if one does."""
     row = tx.one(
-        "SELECT coalesce(sum(o.value_sat), 0) AS total FROM output o"
-        " JOIN payment p ON p.number = o.payment_number"
-        " LEFT JOIN sweep_input i ON i.prev_txid = o.txid AND i.prev_vout = o.vout"
-        " LEFT JOIN sweep s ON s.txid = i.sweep_txid AND s.state <> 'stored'"
-        " AND s.txid NOT IN (SELECT d.sweep_txid FROM sweep_input d JOIN incoming_tx t ON t.txid = d.prev_txid"
-        " WHERE t.in_mempool = 0 AND t.mined = 0)"
-        " WHERE o.booked = 1 AND o.spent_by IS NULL AND p.watch_only = 0 AND s.txid IS NULL"
+        "SELECT s.txid FROM sweep s JOIN block_tx l ON l.txid = s.txid JOIN block b ON b.hash = l.block_hash"
+        " WHERE s.family = :family AND b.active = 1",
+        family=family,
     )
-    return int(row["total"]) if row else 0
+    return None if row is None else str(row["txid"])
 
 
-def _payments_of(tx: Tx, txid: str) -> set[int]:
+def _insert(
+    tx: Tx, sweep: Sweep, family: str, coins: Sequence[Coin], destination: str, *, is_current: bool, now: int
+) -> None:
+    if (value := sum(coin.value_sat for coin in coins)) != sweep.value_sat:
+        raise ValueError(f"sweep {sweep.txid} says {sweep.value_sat} sat, its coins hold {value} sat")
+    tx.execute(
+        "INSERT INTO sweep (txid, raw, state, destination, value_sat, fee_sat, created_at, family, replaces,"
+        " is_current, vsize, stored_height) VALUES (:txid, :raw, 'stored', :destination, :value, :fee, :now, :family,"
+        " :replaces, :is_current, :vsize, :height)",
+        txid=sweep.txid,
+        raw=sweep.raw,
+        destination=destination,
+        value=sweep.value_sat,
+        fee=sweep.fee_sat,
+        now=now,
+        family=family,
+        replaces=sweep.replaces,
+        is_current=int(is_current),
+        vsize=sweep.vsize,
+        height=sweep.stored_height,
+    )
+    tx.many(
+        "INSERT INTO sweep_spend (sweep_txid, prev_txid, prev_vout) VALUES (:sweep, :txid, :vout)",
+        [{"txid": c.outpoint.txid, "vout": c.outpoint.vout, "sweep": sweep.txid} for c in coins],
+    )
+
+
+def _make_current(tx: Tx, txid: str, family: str, now: int) -> None:
+    tx.execute("UPDATE sweep SET is_current = 0 WHERE family = :family AND is_current = 1", family=family)
+    tx.execute("UPDATE sweep SET is_current = 1 WHERE txid = :txid", txid=txid)
+    _level(tx, family, now)
+
+
+def _level(tx: Tx, family: str, now: int) -> None:
+    """Bring the ledger level with the family's current version."""
+    for sweep, transfer in forwards_due(tx, [family]):
+        post(tx, transfer, {"sweep": sweep}, now)
+
+
+def _claims(tx: Tx, family: str) -> Collection[Row]:
+    return tx.all("SELECT prev_txid, prev_vout FROM sweep_input WHERE sweep_txid = :family", family=family)
+
+
+def _payments_of(tx: Tx, family: str) -> set[int]:
     rows = tx.all(
         "SELECT DISTINCT o.payment_number FROM sweep_input i"
-        " JOIN output o ON o.txid = i.prev_txid AND o.vout = i.prev_vout WHERE i.sweep_txid = :txid",
-        txid=txid,
+        " JOIN output o ON o.txid = i.prev_txid AND o.vout = i.prev_vout WHERE i.sweep_txid = :family",
+        family=family,
     )
     return {row["payment_number"] for row in rows}
 
@@ -185,4 +278,9 @@ def _sweep(row: Row) -> Sweep:
         value_sat=row["value_sat"],
         fee_sat=row["fee_sat"],
         created_at=row["created_at"],
+        vsize=row["vsize"],
+        stored_height=row["stored_height"],
+        family=row["family"],
+        replaces=row["replaces"],
+        destination=row["destination"],
     )

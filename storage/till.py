@@ -29,10 +29,13 @@ def claim(tx: Tx, network: str, now: int) -> None:
 
 
 def keychain(tx: Tx, fingerprint: str, descriptor: str, *, watch_only: bool, now: int) -> int:
-    """Number of the keychain of a descriptor; a new one starts at index 0, a known one goes on."""
+    """Number of the keychain of a descriptor; a new one starts at index 0, a known one goes on.
+
+    Whether coins stay there (`watch_only`) is as said last: each payment keeps what held when it was created."""
     tx.execute(
         "INSERT INTO keychain (fingerprint, descriptor, watch_only, created_at)"
-        " VALUES (:fingerprint, :descriptor, :watch_only, :now) ON CONFLICT (fingerprint) DO NOTHING",
+        " VALUES (:fingerprint, :descriptor, :watch_only, :now) ON CONFLICT (fingerprint)"
+        " DO UPDATE SET watch_only = excluded.watch_only",
         fingerprint=fingerprint,
         descriptor=descriptor,
         watch_only=int(watch_only),

@@ -21,8 +21,8 @@ def prevouts_worth_watching(tx: Tx) -> list[OutPoint]:
         " WHERE l.txid = i.txid AND b.active = 1 AND b.height < :deep)"
         " UNION SELECT o.txid, o.vout FROM output o JOIN payment p ON p.number = o.payment_number"
         " WHERE p.watch_only = 0 AND o.spent_by IS NULL"
-        " UNION SELECT i.prev_txid, i.prev_vout FROM sweep_input i JOIN sweep s ON s.txid = i.sweep_txid"
-        " WHERE s.state <> 'confirmed'",
+        " UNION SELECT i.prev_txid, i.prev_vout FROM sweep_input i JOIN sweep s ON s.family = i.sweep_txid"
+        " WHERE s.is_current = 1 AND s.state <> 'confirmed'",
         deep=tip_height(tx) - WATCH_DEPTH,
     )
     return [OutPoint(row["txid"], row["vout"]) for row in rows]

@@ -161,7 +161,7 @@ class ReplayedTill:
             self.database,
             ReplayedSigner(player),
             Destination(forwarding["to"], bytes.fromhex(forwarding["script"])),
-            ForwardRules(Decimal(forwarding["max_feerate"]), forwarding["target_blocks"], forwarding["min_sat"]),
+            _forward_rules(forwarding),
             keychain_id=self._keychain,
             network=header["network"],
             clock=player.clock,
@@ -216,3 +216,8 @@ def rules_in(said: dict[str, Any]) -> ChainRules:
             "refused": tuple(RefusedSoftware(**software) for software in said["refused"]),
         }
     )
+
+
+def _forward_rules(header: dict[str, Any]) -> ForwardRules:
+    texts = {name: Decimal(header[name]) for name in ("max_feerate", "max_fee_share")}
+    return ForwardRules(**{name: header[name] for name in header if name not in ("to", "script")} | texts)

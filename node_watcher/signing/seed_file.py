@@ -64,6 +64,7 @@ def write_sealed(path: Path, mnemonic: str, passphrase: str, scrypt_n: int = SCR
             " better several words, because it protects coins"
         )
     refuse_existing(path)
+    _private_place(path)
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -131,6 +132,28 @@ def _sealed_along(header: dict[str, Any]) -> bytes:
     return json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
 
 
+def _private_place(path: Path) -> None:
+    """Make the file's folder, mode 0700, where only that is missing; refuse one that others may write to."""
+    folder = path.parent
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise SeedError(
+            f"cannot make the folder {folder}: {error.strerror}; choose a folder that this user can write to"
+        ) from error
+    _refuse_exposed_place(path)
+
+
+def _refuse_exposed_place(path: Path) -> None:
+    """Raise `SeedFileExposed` if others could put another file in this one's place."""
+    mode = path.absolute().parent.stat().st_mode
+    if mode & 0o002 and not mode & stat.S_ISVTX:
+        raise SeedFileExposed(
+            f"every user of this machine may write to {path.absolute().parent} and put another seed in the place of "
+            f"{path.name}: run chmod go-w {path.absolute().parent}, or take a folder of mode 0700"
+        )
+
+
 def _write_new(path: Path, content: bytes) -> None:
     """Write beside the target and link it into place: a link never replaces a file."""
     beside = path.with_name(f".{path.name}.{secrets.token_hex(6)}")
@@ -166,6 +189,7 @@ def _sync_folder(folder: Path) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
+        _refuse_exposed_place(path)
         with path.open("rb") as file:
             state = os.fstat(file.fileno())
             if not stat.S_ISREG(state.st_mode) or state.st_size > _MAX_FILE_BYTES:

@@ -23,12 +23,12 @@ class SignerError(Exception):
     """The sweep was not signed."""
 
 
-class SignerUnavailable(SignerError):
-    """The signing library cannot be loaded on this Python."""
+class SignerDown(SignerError):
+    """The signer's process does not answer just now; it is asked again with the next pass."""
 
 
 class SweepRefused(SignerError):
-    """The sweep makes no sense: nothing left after the fee, dust, an input twice, too large."""
+    """The sweep makes no sense (nothing left after the fee, dust, an input twice, too large), or is beyond a cap."""
 
 
 class SigningFailed(SignerError):

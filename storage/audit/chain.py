@@ -117,8 +117,8 @@ def _spent(tx: Tx, scanned: ScannedChain) -> Iterator[Difference]:
     }
     for coin, spender in spenders.items():
         row = tx.one(
-            "SELECT o.value_sat, o.spent_by, (SELECT i.sweep_txid FROM sweep_input i"
-            " WHERE i.prev_txid = o.txid AND i.prev_vout = o.vout) AS sweep"
+            "SELECT o.value_sat, o.spent_by, (SELECT x.sweep_txid FROM sweep_spend x"
+            " WHERE x.prev_txid = o.txid AND x.prev_vout = o.vout AND x.sweep_txid = o.spent_by) AS sweep"
             " FROM output o JOIN payment p ON p.number = o.payment_number"
             " WHERE p.watch_only = 0 AND o.txid = :txid AND o.vout = :vout",
             **coin._asdict(),

@@ -84,25 +84,26 @@ def _credits_of_payments(tx: Tx) -> Iterator[Difference]:
         yield Difference(Check.CREDITS, str(row["id"]), f"{text} {_RESTORE}")
 
 
-BROKEN_SWEEPS = (
-    "(SELECT x.sweep_txid FROM sweep_input x JOIN output y ON y.txid = x.prev_txid AND y.vout = x.prev_vout"
-    " WHERE y.booked = 0)"
+MOVING_SWEEPS = (
+    "(SELECT m.txid, m.fee_sat FROM sweep m WHERE m.is_current = 1 AND NOT EXISTS (SELECT 1 FROM sweep_spend x"
+    " JOIN output y ON y.txid = x.prev_txid AND y.vout = x.prev_vout WHERE x.sweep_txid = m.txid AND y.booked = 0))"
 )
-"""Sweeps with a coin that is not booked (any more): a sweep spends all its coins or none, so it moves none."""
+"""Current versions whose coins are all booked: a sweep spends all its coins or none, so the others move none."""
+
+MOVED_COINS = f"(SELECT c.prev_txid, c.prev_vout FROM sweep_spend c JOIN {MOVING_SWEEPS} v ON v.txid = c.sweep_txid)"  # noqa: S608
+"""Coins that have left the till by their sweep."""
 
 
 def _totals(tx: Tx) -> Iterator[Difference]:
     """Received = forwarded + fees + still here: each account of satoshi against the coins themselves."""
     row = tx.one(
         "SELECT coalesce(sum(o.value_sat), 0) AS received,"  # noqa: S608 - fixed texts
-        " coalesce(sum(CASE WHEN p.watch_only = 0 AND (i.sweep_txid IS NULL OR b.sweep_txid IS NOT NULL)"
-        "  THEN o.value_sat ELSE 0 END), 0) AS here"
+        " coalesce(sum(CASE WHEN p.watch_only = 0 AND g.prev_txid IS NULL THEN o.value_sat ELSE 0 END), 0) AS here"
         " FROM output o JOIN payment p ON p.number = o.payment_number"
-        " LEFT JOIN sweep_input i ON i.prev_txid = o.txid AND i.prev_vout = o.vout"
-        f" LEFT JOIN (SELECT DISTINCT sweep_txid FROM {BROKEN_SWEEPS} z) b ON b.sweep_txid = i.sweep_txid"
+        f" LEFT JOIN {MOVED_COINS} g ON g.prev_txid = o.txid AND g.prev_vout = o.vout"
         " WHERE o.booked = 1"
     )
-    paid = tx.one(f"SELECT coalesce(sum(fee_sat), 0) AS fees FROM sweep WHERE txid NOT IN {BROKEN_SWEEPS}")  # noqa: S608
+    paid = tx.one(f"SELECT coalesce(sum(fee_sat), 0) AS fees FROM {MOVING_SWEEPS} z")  # noqa: S608 - fixed texts
     assert row is not None  # noqa: S101 - a sum always answers
     assert paid is not None  # noqa: S101 - a sum always answers
     received, here, fees = int(row["received"]), int(row["here"]), int(paid["fees"])

@@ -8,7 +8,7 @@ from payments.address import AddressError
 from payments.difference import Check, Difference
 from payments.model import OutPoint
 from payments.tx import MalformedTransaction, decode
-from storage.audit.deposits import BROKEN_SWEEPS
+from storage.audit.deposits import MOVED_COINS
 from storage.audit.question import Question
 from storage.tx import Row, Tx
 
@@ -39,8 +39,8 @@ def _sweep(tx: Tx, row: Row, question: Question) -> Iterator[Difference]:
     coins = {
         OutPoint(r["prev_txid"], r["prev_vout"]): r["value_sat"] or 0
         for r in tx.all(
-            "SELECT i.prev_txid, i.prev_vout, o.value_sat FROM sweep_input i LEFT JOIN output o"
-            " ON o.txid = i.prev_txid AND o.vout = i.prev_vout WHERE i.sweep_txid = :txid",
+            "SELECT x.prev_txid, x.prev_vout, o.value_sat FROM sweep_spend x LEFT JOIN output o"
+            " ON o.txid = x.prev_txid AND o.vout = x.prev_vout WHERE x.sweep_txid = :txid",
             txid=row["txid"],
         )
     }
@@ -59,7 +59,7 @@ def _sweep(tx: Tx, row: Row, question: Question) -> Iterator[Difference]:
         if is_so:
             text = f"The stored {name} is not what the ledger says: {what}. Stop the service and compare with a backup."
             yield Difference(Check.SWEEP, name, text, went - (row["value_sat"] - row["fee_sat"]))
-    if question.destination not in (None, row["destination"]) and row["state"] != "confirmed":
+    if question.destination not in (None, row["destination"]) and row["is_current"] and row["state"] != "confirmed":
         text = (
             f"The {name} goes to {row['destination']}, wallet.forward_to is {question.destination}. If you have "
             "changed that setting since, this ends when the sweep is 6 blocks deep; if not, find out who did."
@@ -74,10 +74,11 @@ def _forwards(tx: Tx) -> Iterator[Difference]:
         " JOIN account a ON a.id = l.account_id AND a.kind = 'till'"
         " WHERE t.kind IN ('forward', 'forward_reversal') GROUP BY t.txid, t.vout)"
     )
-    due = f"CASE WHEN i.sweep_txid IN {BROKEN_SWEEPS} THEN 0 ELSE o.value_sat END"
+    due = "CASE WHEN g.prev_txid IS NULL THEN 0 ELSE o.value_sat END"
     for row in tx.all(
         f"SELECT i.prev_txid AS txid, i.prev_vout AS vout, {due} AS due, coalesce(m.sat, 0) AS moved"  # noqa: S608
         " FROM sweep_input i JOIN output o ON o.txid = i.prev_txid AND o.vout = i.prev_vout"
+        f" LEFT JOIN {MOVED_COINS} g ON g.prev_txid = i.prev_txid AND g.prev_vout = i.prev_vout"
         f" LEFT JOIN {moved} m ON m.txid = i.prev_txid AND m.vout = i.prev_vout WHERE {due} <> coalesce(m.sat, 0)"
     ):
         name, sat = f"{row['txid']}:{row['vout']}", int(row["moved"])
@@ -89,5 +90,5 @@ def _forwards(tx: Tx) -> Iterator[Difference]:
         " WHERE i.sweep_txid IS NULL AND m.sat <> 0"
     ):
         name = f"{row['txid']}:{row['vout']}"
-        text = f"By the ledger {int(row['sat'])} sat of coin {name} are forwarded; no sweep spends it. {_MEND}"
+        text = f"By the ledger {int(row['sat'])} sat of coin {name} are forwarded; no sweep claims it. {_MEND}"
         yield Difference(Check.SWEEP, name, text, int(row["sat"]))

@@ -61,7 +61,7 @@ def test_a_cut_record_is_played_as_far_as_it_goes(tmp_path: Path) -> None:
         ('{"spent"', '{"paid"', ["was not asked for"]),
         # an activity that ends otherwise
         ('"reasons":[]', '"reasons":["node"]', ["came to"]),
-        ('"fee_sat":110', '"fee_sat":111', ["a fee of 111 sat"]),
+        ('"fee_sat":178', '"fee_sat":179', ["a fee of 179 sat"]),
     ],
 )
 def test_it_says_where_it_parts_from_the_record(tmp_path: Path, old: str, new: str, words: list[str]) -> None:

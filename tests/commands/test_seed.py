@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
+import select
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
+from node_watcher.signing import seed as seeds
 from payments.descriptor import RangedDescriptor
+from regtest.command_line import ROOT
 from tests.commands.conftest import Run
 
 PASSPHRASE = "correct horse battery"
@@ -97,3 +104,96 @@ def test_existing_file_is_refused_before_anything_is_asked(
     done = run("seed", command, "--out", tmp_path / "seed.json")
     assert "--out" in done.complaint
     assert "never overwritten" in done.complaint
+
+
+# ------------------------------------------------------------------ on a terminal
+
+
+class Terminal:
+    """`seed create` as somebody at a terminal has it, who reads the screen and types."""
+
+    def __init__(self, out: Path, secret: Path) -> None:
+        self.screen = ""
+        self.pid, self._terminal = pty.fork()
+        if self.pid == 0:
+            os.execv(
+                sys.executable,
+                [
+                    sys.executable,
+                    str(ROOT / "main.py"),
+                    "seed",
+                    "create",
+                    "--out",
+                    str(out),
+                    "--passphrase-file",
+                    str(secret),
+                ],
+            )
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """Read on until the screen shows something new that matches; what comes after it stays unread."""
+        while (found := re.search(pattern, self.screen)) is None:
+            ready, _, _ = select.select([self._terminal], [], [], 30)
+            assert ready, f"waited for {pattern}: {self.screen}"
+            try:
+                self.screen += os.read(self._terminal, 1024).decode()
+            except OSError:  # the other side has ended
+                raise AssertionError(f"ended before {pattern}: {self.screen}") from None
+        self.screen = self.screen[found.end() :]
+        return found
+
+    def type(self, text: str) -> None:
+        os.write(self._terminal, f"{text}\n".encode())
+
+    def end(self) -> int:
+        code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        os.close(self._terminal)
+        return code
+
+    def shown(self) -> list[str]:
+        """The words, and they were read."""
+        words = [self.until(rf"\s{number}\s+([a-z]+)\s").group(1) for number in range(1, 13)]
+        self.until("Press Enter")
+        self.type("")
+        return words
+
+
+def test_on_a_terminal_some_words_are_asked_back(secret: Path, tmp_path: Path) -> None:
+    file = tmp_path / "seed.json"
+    terminal = Terminal(file, secret)
+    words = terminal.shown()
+    for turn in range(3):
+        number = int(terminal.until(r"Word (\d+)").group(1))
+        if turn == 0:
+            terminal.type("zoo" if words[number - 1] != "zoo" else "zone")
+            terminal.until("Look at the paper again")
+            assert int(terminal.until(r"Word (\d+)").group(1)) == number
+        terminal.type(words[number - 1].upper())
+    terminal.until("Right. Wrote")
+    assert terminal.end() == 0
+    assert seeds.verify(file, PASSPHRASE, " ".join(words))
+
+
+@pytest.mark.parametrize("how", ["wrong words", "Ctrl-C", "Ctrl-C at the screen"])
+def test_a_seed_that_is_not_on_paper_is_taken_back(secret: Path, tmp_path: Path, how: str) -> None:
+    file = tmp_path / "seed.json"
+    terminal = Terminal(file, secret)
+    if how == "Ctrl-C at the screen":
+        terminal.until("Press Enter")
+        terminal.type("\x03")
+        assert terminal.end() in (2, 130)
+        assert not file.exists()
+        return
+    terminal.shown()
+    terminal.until(r"Word \d+")
+    if how == "Ctrl-C":
+        terminal.type("\x03")
+        assert terminal.end() in (2, 130)
+    else:
+        for _ in range(3):
+            terminal.type("nothing")
+            terminal.until("Look at the paper again")
+        terminal.type("nothing")
+        terminal.until("was removed again")
+        assert terminal.end() == 2
+    assert not file.exists()

@@ -197,6 +197,11 @@ IN_FILE = {
         ["event is not a setting; did you mean events?"],
     ),
     "feerate": (MINIMAL + "[forwarding]\nmax_feerate = 0", ["forwarding.max_feerate", "sat/vB"]),
+    "fee share": (MINIMAL + "[forwarding]\nmax_fee_share = 101", ["forwarding.max_fee_share", "percent"]),
+    "batch window": (MINIMAL + "[forwarding]\nbatch_window_minutes = -1", ["forwarding.batch_window_minutes"]),
+    "batch size": (MINIMAL + "[forwarding]\nbatch_max_inputs = 501", ["forwarding.batch_max_inputs", "500"]),
+    "deadline": (MINIMAL + "[forwarding]\ndeadline_hours = -1", ["forwarding.deadline_hours", "hours"]),
+    "hot balance": (MINIMAL + "[forwarding]\nhold = -1", ["forwarding.hold", "satoshi"]),
     "log": (MINIMAL + "[log]\nlevel = 'loud'", ["log.level must be one of debug, info", "loud"]),
 }
 

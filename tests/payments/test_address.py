@@ -6,6 +6,7 @@ import pytest
 
 from payments.address import AddressError, WrongNetwork, address_of, script_pubkey
 from payments.bech32 import Bech32Error, decode_segwit, encode_segwit
+from payments.keys import taproot_output_key
 from regtest.node import RegtestNode
 
 VALID_PROGRAMS = [  # BIP350, "valid segwit addresses"
@@ -159,3 +160,47 @@ def test_the_node_agrees(node: RegtestNode) -> None:
             assert answer["scriptPubKey"] == script.hex()
             assert answer["address"] == address_of(script, "regtest") == address
     assert accepted == [*wallet_addresses, TEST_P2PKH, TEST_P2SH]
+
+
+BIP341_OUTPUTS = [  # scriptPubKey and bip350Address of the BIP's wallet test vectors
+    (
+        "512053a1f6e454df1aa2776a2814a721372d6258050de330b3c6d10ee8f4e0dda343",
+        "bc1p2wsldez5mud2yam29q22wgfh9439spgduvct83k3pm50fcxa5dps59h4z5",
+    ),
+    (
+        "5120147c9c57132f6e7ecddba9800bb0c4449251c92a1e60371ee77557b6620f3ea3",
+        "bc1pz37fc4cn9ah8anwm4xqqhvxygjf9rjf2resrw8h8w4tmvcs0863sa2e586",
+    ),
+    (
+        "5120e4d810fd50586274face62b8a807eb9719cef49c04177cc6b76a9a4251d5450e",
+        "bc1punvppl2stp38f7kwv2u2spltjuvuaayuqsthe34hd2dyy5w4g58qqfuag5",
+    ),
+    (
+        "5120712447206d7a5238acc7ff53fbe94a3b64539ad291c7cdbc490b7577e4b17df5",
+        "bc1pwyjywgrd0ffr3tx8laflh6228dj98xkjj8rum0zfpd6h0e930h6saqxrrm",
+    ),
+    (
+        "512077e30a5522dd9f894c3f8b8bd4c4b2cf82ca7da8a3ea6a239655c39c050ab220",
+        "bc1pwl3s54fzmk0cjnpl3w9af39je7pv5ldg504x5guk2hpecpg2kgsqaqstjq",
+    ),
+    (
+        "512091b64d5324723a985170e4dc5a0f84c041804f2cd12660fa5dec09fc21783605",
+        "bc1pjxmy65eywgafs5tsunw95ruycpqcqnev6ynxp7jaasylcgtcxczs6n332e",
+    ),
+    (
+        "512075169f4001aa68f15bbed28b218df1d0a62cbbcf1188c6665110c293c907b831",
+        "bc1pw5tf7sqp4f50zka7629jrr036znzew70zxyvvej3zrpf8jg8hqcssyuewe",
+    ),
+]
+
+
+@pytest.mark.parametrize(("script", "address"), BIP341_OUTPUTS)
+def test_bip341_outputs_are_destinations(script: str, address: str) -> None:
+    assert script_pubkey(address, "main").hex() == script
+    assert address_of(bytes.fromhex(script), "main") == address
+
+
+def test_bip341_output_key_of_an_internal_key() -> None:
+    """The first of the BIP's wallet test vectors, which has no scripts."""
+    internal = bytes.fromhex("d6889cb081036e0faefa3a35157ad71086b123b2b144b649798b494c300a961d")
+    assert taproot_output_key(b"\x02" + internal).hex() == BIP341_OUTPUTS[0][0][4:]

@@ -128,7 +128,12 @@ class SimulatedRpc:
 
     def _getmempoolinfo(self) -> dict[str, Any]:
         floor = Decimal("0.00001")
-        return {"loaded": self._node.loaded, "mempoolminfee": floor, "minrelaytxfee": floor}
+        return {
+            "loaded": self._node.loaded,
+            "mempoolminfee": floor,
+            "minrelaytxfee": floor,
+            "incrementalrelayfee": floor,
+        }
 
     def _getrawmempool(self) -> list[str]:
         return list(self._node.pool)
@@ -150,10 +155,37 @@ class SimulatedRpc:
         if any(tx.outpoint(n) in self._node.tip.unspent for n in range(len(tx.outs))):
             raise Refused(-27, "Transaction outputs already in utxo set")
         if tx.txid not in self._node.pool:
-            if any(coin in self._node.spent for coin in tx.ins):
-                raise Refused(-26, "insufficient fee, rejecting replacement")
+            self._pays_for_replacement(tx)
             self._node.accept(tx)
         return tx.txid
+
+    def _testmempoolaccept(self, raws: list[str]) -> list[dict[str, Any]]:
+        (tx,) = (read_tx(bytes.fromhex(raw)) for raw in raws)
+        try:
+            if not all(self._value_of(coin) for coin in tx.ins):
+                raise Refused(-25, "missing-inputs")
+            if tx.txid in self._node.pool:
+                raise Refused(-26, "txn-already-in-mempool")
+            self._pays_for_replacement(tx)
+        except Refused as refusal:
+            return [{"txid": tx.txid, "allowed": False, "reject-reason": refusal.message}]
+        return [{"txid": tx.txid, "allowed": True}]
+
+    def _pays_for_replacement(self, tx: Tx) -> None:
+        """BIP125: more than what it replaces pays, by the relay fee of its own size."""
+        rivals = {self._node.spent[coin] for coin in tx.ins if coin in self._node.spent}
+        if rivals and self._fee_of(tx) < sum(self._fee_of(self._node.pool[txid].tx) for txid in rivals) + len(tx.raw):
+            raise Refused(-26, "insufficient fee, rejecting replacement")
+
+    def _fee_of(self, tx: Tx) -> int:
+        return sum(self._value_of(coin) for coin in tx.ins) - sum(out.value_sat for out in tx.outs)
+
+    def _value_of(self, coin: OutPoint) -> int:
+        """0 for one that is not there."""
+        if (mined := self._node.tip.unspent.get(coin)) is not None:
+            return mined.out.value_sat
+        made = self._node.pool.get(coin.txid)
+        return made.tx.outs[coin.vout].value_sat if made is not None else 0
 
     # ------------------------------------------------------------------ outputs
 
@@ -187,9 +219,8 @@ class SimulatedRpc:
         return {"value": Decimal(out.value_sat).scaleb(-8), "scriptPubKey": script}
 
     def _gettxout(self, txid: str, vout: int, include_mempool: bool = True) -> dict[str, Any] | None:
-        assert not include_mempool
         coin = self._node.tip.unspent.get(OutPoint(txid, vout))
-        if coin is None:
+        if coin is None or (include_mempool and OutPoint(txid, vout) in self._node.spent):
             return None
         return {
             "bestblock": self._node.tip.hash,

@@ -197,7 +197,7 @@ class StepCheck:
             made = read_tx(bytes(row["raw"]))
             assert made.txid == row["txid"]
             assert [out.script for out in made.outs] == [OWNER], "I14: somebody else than the owner"
-            claimed = tx.all("SELECT prev_txid, prev_vout FROM sweep_input WHERE sweep_txid = :txid", txid=made.txid)
+            claimed = tx.all("SELECT prev_txid, prev_vout FROM sweep_spend WHERE sweep_txid = :txid", txid=made.txid)
             assert {OutPoint(c["prev_txid"], c["prev_vout"]) for c in claimed} == set(made.ins), (
                 "I14: inputs that are not claimed"
             )

@@ -44,7 +44,7 @@ SEED = Seed(bytes(range(64)))
 DESCRIPTOR = RangedDescriptor.parse(SEED.account_descriptor("regtest"), "regtest")
 OWNER = b"\x00\x14" + b"owner".ljust(20, b"\0")
 OWNER_ADDRESS = address_of(OWNER, "regtest") or ""
-RULES = ForwardRules(max_feerate=Decimal(50), target_blocks=6, min_sat=5_000)
+RULES = ForwardRules(max_feerate=Decimal(50), target_blocks=2, min_sat=5_000)
 CONTEXT = Context(public_url="https://shop.example", endpoints=(("https://hook.example", frozenset()),))
 _WORLD = (NodeError, DatabaseBusy, CursorMoved)
 """What the watcher retries. Anything else is a bug, and ends the history."""

@@ -77,9 +77,10 @@ def _accounts_equal_the_coins(tx: Tx) -> None:
     """A booked coin is in the till, or with the owner: at once in watch-only mode, else when a sweep has
     taken it. A sweep moves its coins while all of them are booked: it spends all or none."""
     coins = tx.all(
-        "SELECT o.value_sat, o.booked, p.watch_only, i.sweep_txid FROM output o"
-        " JOIN payment p ON p.number = o.payment_number"
-        " LEFT JOIN sweep_input i ON i.prev_txid = o.txid AND i.prev_vout = o.vout"
+        "SELECT o.value_sat, o.booked, p.watch_only, (SELECT s.txid FROM sweep_spend x"
+        "  JOIN sweep s ON s.txid = x.sweep_txid WHERE s.is_current = 1 AND x.prev_txid = o.txid"
+        "  AND x.prev_vout = o.vout) AS sweep_txid"
+        " FROM output o JOIN payment p ON p.number = o.payment_number"
     )
     broken = {coin["sweep_txid"] for coin in coins if not coin["booked"]}
     expected: dict[str, int] = defaultdict(int)
@@ -89,7 +90,7 @@ def _accounts_equal_the_coins(tx: Tx) -> None:
         swept = coin["sweep_txid"] is not None and coin["sweep_txid"] not in broken
         expected["chain"] -= coin["value_sat"]
         expected["owner" if coin["watch_only"] or swept else "till"] += coin["value_sat"]
-    for sweep in tx.all("SELECT txid, fee_sat FROM sweep"):
+    for sweep in tx.all("SELECT txid, fee_sat FROM sweep WHERE is_current = 1"):
         if sweep["txid"] not in broken:
             expected["owner"] -= sweep["fee_sat"]
             expected["fees"] += sweep["fee_sat"]

@@ -9,6 +9,7 @@ from hypothesis.stateful import precondition, rule
 
 from payments.model import IncomingTx
 from storage import sweeps
+from storage.coins_due import coins_due
 from storage.sweeps import Sweep
 from tests.storage.test_any_history import PICK, World
 
@@ -29,7 +30,8 @@ class ForwardingWorld(World):
     def forward(self) -> None:
         self.at_tip()
         shop = self.shop
-        for _, coins in self.run(self.database.read(sweeps.coins_due, shop.keychain, 100)):
+        for coin in self.run(self.database.read(coins_due, shop.keychain, 100)):
+            coins = [coin]
             value = sum(coin.value_sat for coin in coins)
             name = f"x{len(self.sent):03}"  # behind the payments of its block
             sweep = Sweep(name, b"", "stored", value, min(FEE, value - 1), shop.now)

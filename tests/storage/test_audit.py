@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from payments.coin import Coin
 from payments.difference import Check, Difference, total_sat
 from payments.model import OutPoint
 from payments.record import PaymentRecord
@@ -13,9 +14,10 @@ from regtest.raw_database import tamper
 from storage import sweeps, till
 from storage.audit.ledger import contradictions, holds, newest
 from storage.audit.question import no_step
+from storage.coins_due import coins_due
 from storage.errors import StorageError
 from storage.spends import spend_credits
-from storage.sweeps import Coin, Sweep
+from storage.sweeps import Sweep
 from tests.storage.small_shop import FULL, SmallShop, paying
 
 A, B, C = (letter * 64 for letter in "abc")
@@ -243,7 +245,7 @@ async def swept(shop: SmallShop) -> tuple[SmallShop, PaymentRecord, str]:
     payment = await shop.create()
     await shop.mine(paying(A, (payment, FULL)), blocks=3)
     await shop.at_tip()
-    ((_, coins),) = await shop.database.read(sweeps.coins_due, shop.keychain, 10)
+    coins = await shop.database.read(coins_due, shop.keychain, 10)
     raw = raw_sweep(coins, (OWNER, FULL - 141))
     txid = decode(raw).txid
     sweep = Sweep(txid, raw, "stored", FULL, 141, shop.now)
@@ -266,7 +268,8 @@ SWEEPS_TAMPERED: dict[str, tuple[Check, str]] = {
     "UPDATE sweep SET destination = 'thief'": (Check.SWEEP, "thief gets 0 sat instead of 39859"),
     "UPDATE sweep SET fee_sat = 9": (Check.SWEEP, "gets 39859 sat instead of 39991"),
     "UPDATE sweep SET raw = substr(raw, 2)": (Check.SWEEP, "cannot be read"),
-    "DELETE FROM sweep_input": (Check.SWEEP, "its bytes spend other coins than are recorded"),
+    "DELETE FROM sweep_input": (Check.SWEEP, "no sweep claims it"),
+    "DELETE FROM sweep_spend": (Check.SWEEP, "its bytes spend other coins than are recorded"),
     "UPDATE transfer_line SET delta = delta - 1 WHERE transfer_id = 2 AND delta < 0": (
         Check.SWEEP,
         "By its sweep 40000 sat of coin",

@@ -7,6 +7,7 @@ import pytest
 from payments.model import IncomingTx, OutPoint, Status
 from payments.record import PaymentRecord
 from storage import sweeps
+from storage.coins_due import backlog_sat, coins_due
 from storage.sweeps import Sweep
 from storage.tx import Tx
 from tests.storage.small_shop import FULL, SmallShop, paying
@@ -22,7 +23,8 @@ def shop(forwarding_shop: SmallShop) -> SmallShop:
 
 async def forward(shop: SmallShop, payment: PaymentRecord, name: str = "sweep") -> IncomingTx:
     """Sign, store, broadcast; the sweep as a block would show it."""
-    coins = dict(await shop.database.read(sweeps.coins_due, shop.keychain, 100))[payment.number]
+    due = await shop.database.read(coins_due, shop.keychain, 100)
+    coins = [coin for coin in due if coin.payment_number == payment.number]
     sweep = Sweep(name, b"", "stored", sum(c.value_sat for c in coins), FEE, shop.now)
     await shop.database.write(sweeps.store_sweep, sweep, coins, "bcrt1qowner", shop.now)
     await shop.database.write(sweeps.record_broadcast, name, shop.now)
@@ -74,7 +76,7 @@ async def test_double_spent_after_the_sweep_was_mined(shop: SmallShop) -> None:
     assert await accounts(shop) == NOTHING
     assert await watched(shop) == [], "it rests: nobody can take it"
     assert await entries(shop) == ["deposit", "forward", "forward_reversal", "reversal"]
-    assert await shop.database.read(sweeps.backlog_sat) == 0
+    assert await shop.database.read(backlog_sat) == 0
 
     await shop.undo(5)
     await shop.mine(paid, blocks=3)
@@ -141,7 +143,7 @@ async def test_one_of_two_coins_is_lost(shop: SmallShop) -> None:
     await shop.mine(paying("thief", spends=["a"]), second, blocks=5)
     await shop.at_tip()
     assert await accounts(shop) == (-HALF, HALF, 0, 0)
-    assert await shop.database.read(sweeps.backlog_sat) == HALF
+    assert await shop.database.read(backlog_sat) == HALF
     assert (await shop.payment(payment.number)).forwarding_txid is None
     assert await watched(shop) == []
     await shop.undo(5)
@@ -164,7 +166,7 @@ async def test_a_sweep_that_was_let_go_is_watched_again_when_its_block_is_undone
 
 async def test_a_sweep_whose_coin_went_while_it_was_signed(shop: SmallShop) -> None:
     _, (paid,) = await bought(shop, ("a", FULL))
-    ((_, coins),) = await shop.database.read(sweeps.coins_due, shop.keychain, 100)
+    coins = await shop.database.read(coins_due, shop.keychain, 100)
     await shop.undo(3)
     await shop.at_tip()
     sweep = Sweep("sweep", b"", "stored", FULL, FEE, shop.now)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from payments.coin import Coin
 from payments.model import OutPoint, Status
 from payments.record import PaymentRecord
 from storage import sweeps, watched
+from storage.coins_due import backlog_sat, coins_due
 from storage.errors import AlreadyThere
-from storage.sweeps import Coin, Sweep
+from storage.sweeps import Sweep
 from storage.tx import Tx
 from tests.storage.small_shop import FULL, SmallShop, derive, paying
 
@@ -26,7 +28,10 @@ async def paid(shop: SmallShop, txid: str, *values: int) -> PaymentRecord:
 
 
 async def due(shop: SmallShop) -> dict[int, list[Coin]]:
-    return dict(await shop.database.read(sweeps.coins_due, shop.keychain, 100))
+    found: dict[int, list[Coin]] = {}
+    for coin in await shop.database.read(coins_due, shop.keychain, 100):
+        found.setdefault(coin.payment_number, []).append(coin)
+    return found
 
 
 def signed(name: str, coins: list[Coin], fee: int, now: int) -> Sweep:
@@ -48,16 +53,17 @@ async def test_from_credit_to_the_owner(shop: SmallShop) -> None:
     payment = await paid(shop, "a", FULL)
     assert payment.state.status is Status.CONFIRMED
     assert await balances(shop) == (FULL, 0, 0)
-    assert await shop.database.read(sweeps.backlog_sat) == FULL
+    assert await shop.database.read(backlog_sat) == FULL
     ((number, coins),) = (await due(shop)).items()
     assert number == payment.number
-    assert coins == [Coin(OutPoint("a", 0), FULL, payment.address_index, derive(payment.address_index)[0], payment.id)]
+    index = payment.address_index
+    assert coins == [Coin(OutPoint("a", 0), FULL, index, derive(index)[0], payment.id, number, shop.now)]
 
     await store(shop, "sweep", coins)
     assert await balances(shop) == (0, FULL - 141, 141)
     assert await shop.status(payment.number) is Status.CONFIRMED, "nothing was broadcast yet"
     assert await due(shop) == {}
-    assert await shop.database.read(sweeps.backlog_sat) == FULL
+    assert await shop.database.read(backlog_sat) == FULL
     assert (await shop.payment(payment.number)).forwarding_txid is None
     assert [s.raw for s in await shop.database.read(sweeps.sweeps_to_watch)] == [b"sweep"]
 
@@ -68,7 +74,7 @@ async def test_from_credit_to_the_owner(shop: SmallShop) -> None:
     assert await shop.database.write(sweeps.record_broadcast, "sweep", shop.now) == []
     done = await shop.payment(payment.number)
     assert (done.forwarding_txid, done.completed_at) == ("sweep", shop.now)
-    assert await shop.database.read(sweeps.backlog_sat) == 0
+    assert await shop.database.read(backlog_sat) == 0
     assert (await shop.events(payment.number))[-2:] == ["confirmed", "forwarded"]
 
 

@@ -7,6 +7,7 @@ import pytest
 from storage import chain, till
 from storage.database import Database
 from storage.errors import DatabaseUnusable
+from storage.tx import Tx
 from tests.storage.small_shop import BIRTH, START, SmallShop
 
 
@@ -55,3 +56,17 @@ async def test_completeness_is_never_taken_back(shop: SmallShop) -> None:
     await shop.database.write(till.report_health, {}, START + 40, START + 70)
     told = await shop.database.read(till.health)
     assert (told["complete_at"], told["health_at"]) == (START + 50, START + 70)
+
+
+async def test_a_known_descriptor_may_send_its_coins_on_from_now_on(database: Database) -> None:
+    """From watch-only to a way on, or back: what is sold next goes that way, and the numbering goes on."""
+
+    def watch_only(tx: Tx) -> list[int]:
+        return [int(row["watch_only"]) for row in tx.all("SELECT watch_only FROM keychain ORDER BY id")]
+
+    write = database.write
+    first = await write(till.keychain, "fp", "wpkh(…)", watch_only=True, now=START)
+    assert await write(till.keychain, "fp", "wpkh(…)", watch_only=False, now=START) == first
+    assert await database.read(watch_only) == [0]
+    await write(till.keychain, "fp", "wpkh(…)", watch_only=True, now=START)
+    assert await database.read(watch_only) == [1]

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from node_watcher.clock import now_ms
-from node_watcher.forwarding.feerate import current_feerate
+from node_watcher.forwarding.feerate import feerates
 from node_watcher.rpc import NodeUnavailable, RpcError
-from payments.forward import Affordable, ForwardRules, Held, fee_for, judge
 from payments.model import Status
 from payments.record import PaymentRecord
 from regtest.node import RegtestNode
@@ -194,11 +193,6 @@ async def test_coins_that_are_held_do_not_stand_in_the_way(
     said = len(caplog.records)
     await forwarder.forward_due(await rig.tip())
     assert len(caplog.records) == said
-    assert len(forwarder._said) == 600
-    await rig.database.write(lambda tx: tx.execute("UPDATE payment SET status = 'failed' WHERE user_id = 'dust'"))
-    await forwarder.forward_due(await rig.tip())
-    assert not forwarder._said
-    await rig.database.write(lambda tx: tx.execute("UPDATE payment SET status = 'expired' WHERE user_id = 'dust'"))
 
 
 async def test_feerate_above_the_cap_waits_and_is_said_once(
@@ -228,40 +222,21 @@ async def test_two_forwarders_one_sweep(rig: Rig, owner: str) -> None:
     assert len(await sweeps_in(rig)) == 1
 
 
+async def rate(rpc: MeddlingRpc, network: str) -> Decimal | None:
+    return (await feerates(rpc, 6, network)).now
+
+
 async def test_estimate(chain_node: RegtestNode) -> None:
     rpc = MeddlingRpc(chain_node)
     try:
         rpc.after["estimatesmartfee"] = lambda _, answer: {"errors": ["Insufficient data"], "blocks": 6}
-        assert await current_feerate(rpc, 6, "regtest") == Decimal(
+        assert await rate(rpc, "regtest") == Decimal(
             max(chain_node.rpc("getmempoolinfo")[k] for k in ("mempoolminfee", "minrelaytxfee"))
         ).scaleb(5)
-        assert await current_feerate(rpc, 6, "main") is None  # waiting is safe, guessing is not
+        assert await rate(rpc, "main") is None  # waiting is safe, guessing is not
         rpc.after["estimatesmartfee"] = lambda _, answer: RpcError("estimatesmartfee", -32603, "disabled")
-        assert await current_feerate(rpc, 6, "main") is None
+        assert await rate(rpc, "main") is None
         rpc.after["estimatesmartfee"] = lambda _, answer: {"feerate": Decimal("0.00000100"), "blocks": 6}
-        assert await current_feerate(rpc, 6, "main") == await current_feerate(rpc, 6, "regtest")  # the relay floor
+        assert await rate(rpc, "main") == await rate(rpc, "regtest")  # the relay floor
     finally:
         await rpc.close()
-
-
-RULES = ForwardRules(max_feerate=Decimal(50), target_blocks=6, min_sat=1_000)
-
-
-@pytest.mark.parametrize(
-    "value, feerate, expected",
-    [
-        (40_000, Decimal(2), Affordable(220)),
-        (40_000, Decimal("1.001"), Affordable(111)),
-        (1_000, Decimal("4.13"), Held),
-        (999, Decimal(1), Held),
-        (40_000, Decimal("50.1"), Held),
-        (40_000, None, Held),
-    ],
-)
-def test_what_is_worth_sending(value: int, feerate: Decimal | None, expected: object) -> None:
-    verdict = judge(value, 110, feerate, RULES)
-    assert verdict == expected or isinstance(verdict, expected)  # type: ignore[arg-type]
-
-
-def test_fees_are_rounded_up() -> None:
-    assert [fee_for(141, Decimal(rate)) for rate in ("1", "1.5", "0.1")] == [141, 212, 15]

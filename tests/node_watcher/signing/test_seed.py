@@ -218,8 +218,25 @@ def test_a_missing_file_or_folder_says_what_to_do(tmp_path: Path) -> None:
         seeds.open_seed(tmp_path / "none.seed", PASSPHRASE)
     with pytest.raises(seeds.SeedFileBroken):
         seeds.open_seed(tmp_path, PASSPHRASE)
-    with pytest.raises(seeds.SeedError, match="cannot write"):
-        seeds.create(tmp_path / "no" / "folder.seed", PASSPHRASE, scrypt_n=CHEAP)
+    with pytest.raises(seeds.SeedError, match="cannot make the folder"):
+        seeds.create(tmp_path / "no" / "folder" / "till.seed", PASSPHRASE, scrypt_n=CHEAP)
+
+
+def test_a_missing_folder_is_made_private(tmp_path: Path) -> None:
+    path = tmp_path / "keys" / "till.seed"
+    seeds.create(path, PASSPHRASE, scrypt_n=CHEAP)
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    seeds.open_seed(path, PASSPHRASE)
+
+
+def test_a_folder_that_everybody_may_write_to_is_refused(file: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(seeds.SeedFileExposed, match="another seed in the place"):
+        seeds.create(tmp_path / "new.seed", PASSPHRASE, scrypt_n=CHEAP)
+    with pytest.raises(seeds.SeedFileExposed, match="chmod go-w"):
+        seeds.open_seed(file, PASSPHRASE)
+    tmp_path.chmod(0o1777)
+    seeds.open_seed(file, PASSPHRASE)
 
 
 @pytest.mark.parametrize(
