@@ -105,6 +105,7 @@ BY_CHANCE = {
     "getchaintips": "asked in the moment in which a branch was given up and no longer one is there",
     "getblockhash": "within a batch, which has the name of its first call (getnetworkinfo)",
     "getzmqnotifications": "asked by the preflight only",
+    "adopt": "only where an older copy of the database was put back: regtest/test_restore.py does",
     "want": "a counter of an API process that stands alone: no money and no state of a payment",
     "fail": "the same counter, when the node is away",
 }

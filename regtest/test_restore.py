@@ -163,18 +163,15 @@ def test_what_was_forwarded_since(
     command(till, "restore", str(file))
     till.start()
     till.wait_level()
-    # Signing the same coins the same way makes the same transaction.
-    shown = till.wait_payment(waiting["payment_id"], "forwarded")
-    assert shown["forwarding_tx_hash"] == again
-    assert till.wait_payment(mined["payment_id"], "confirmed")["credited"] == 400
+    for payment, sweep in ((mined, swept), (waiting, again)):
+        shown = till.wait_payment(payment["payment_id"], "forwarded")
+        assert (shown["forwarding_tx_hash"], shown["credited"]) == (sweep, 400)
     node.mine(1)
     till.wait_level()
     for user in ("before", "mined", "waiting"):
         assert till.entries(user) == [("payment", 400)]
     audited = main("audit", "--full", "--json", "--config", str(till.config))
-    (found,) = json.loads(audited.out)["differences"]
-    assert (found["check"], found["difference_sat"]) == ("spent", 40_000)
-    assert f"was spent by {swept}" in found["detail"]
+    assert json.loads(audited.out)["differences"] == []
 
 
 def pay_and_forward(till: RunningService, payment: Payment) -> Payment:

@@ -11,7 +11,7 @@ Of each family one version is the current one: the first, until another one was 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from payments.coin import Coin
 from payments.model import OutPoint
@@ -51,10 +51,7 @@ class Sweep:
 def store_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], destination: str, now: int) -> None:
     """Keep the signed bytes and claim their inputs. Raises `AlreadyThere` when one is claimed already."""
     _insert(tx, sweep, sweep.txid, coins, destination, is_current=True, now=now)
-    tx.many(
-        "INSERT INTO sweep_input (prev_txid, prev_vout, sweep_txid) VALUES (:txid, :vout, :sweep)",
-        [{"txid": c.outpoint.txid, "vout": c.outpoint.vout, "sweep": sweep.txid} for c in coins],
-    )
+    _claim(tx, sweep.txid, coins)
     _level(tx, sweep.txid, now)
 
 
@@ -88,6 +85,27 @@ def spends_by_version(tx: Tx, family: str) -> dict[str, set[OutPoint]]:
     ):
         found.setdefault(row["sweep_txid"], set()).add(OutPoint(row["prev_txid"], row["prev_vout"]))
     return found
+
+
+def adopt_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], *, mined: bool, now: int) -> bool:
+    """Keep a sweep that was broadcast and is not known here; False when its coins are claimed by others.
+
+    Coins that one family claims make it a version of that family, which counts when it was `mined`.
+    """
+    claims = {_family_of(tx, coin.outpoint) for coin in coins}
+    family, *others = claims
+    if others:
+        return False
+    head = None if family is None else versions(tx, family)[-1].txid
+    kept = replace(sweep, replaces=head)
+    _insert(tx, kept, family or sweep.txid, coins, sweep.destination, is_current=family is None, now=now)
+    tx.execute("UPDATE sweep SET state = 'broadcast', broadcast_at = :now WHERE txid = :txid", txid=sweep.txid, now=now)
+    if family is None:
+        _claim(tx, sweep.txid, coins)
+        _level(tx, sweep.txid, now)
+    elif mined:
+        _make_current(tx, sweep.txid, family, now)
+    return True
 
 
 def sweeps_to_watch(tx: Tx) -> list[Sweep]:
@@ -255,6 +273,20 @@ def _level(tx: Tx, family: str, now: int) -> None:
     """Bring the ledger level with the family's current version."""
     for sweep, transfer in forwards_due(tx, [family]):
         post(tx, transfer, {"sweep": sweep}, now)
+
+
+def _claim(tx: Tx, family: str, coins: Sequence[Coin]) -> None:
+    tx.many(
+        "INSERT INTO sweep_input (prev_txid, prev_vout, sweep_txid) VALUES (:txid, :vout, :sweep)",
+        [{"txid": c.outpoint.txid, "vout": c.outpoint.vout, "sweep": family} for c in coins],
+    )
+
+
+def _family_of(tx: Tx, outpoint: OutPoint) -> str | None:
+    row = tx.one(
+        "SELECT sweep_txid FROM sweep_input WHERE prev_txid = :txid AND prev_vout = :vout", **outpoint._asdict()
+    )
+    return None if row is None else str(row["sweep_txid"])
 
 
 def _claims(tx: Tx, family: str) -> Collection[Row]:

@@ -6,6 +6,7 @@ Sign, store, broadcast, in that order and never otherwise. Forwarding never touc
 from __future__ import annotations
 
 from node_watcher.clock import Clock, now_ms
+from node_watcher.forwarding.adoption import Adoption
 from node_watcher.forwarding.desk import Desk, Destination
 from node_watcher.forwarding.feerate import feerates
 from node_watcher.forwarding.lateness import Lateness
@@ -44,7 +45,8 @@ class Forwarder:
             rpc, database, signer, destination, rules, keychain_id, network, meter=meter or Meter(), clock=clock
         )
         self._offers = Offers(self._desk)
-        self._sweeping = Sweeping(self._desk, self._offers)
+        self._adoption = Adoption(self._desk)
+        self._sweeping = Sweeping(self._desk, self._offers, self._adoption)
         self._replacing = Replacing(self._desk, self._offers)
         self._orders = Orders(self._desk, self._sweeping, self._replacing)
         self._lateness = Lateness(self._desk)
@@ -53,6 +55,7 @@ class Forwarder:
         """One round at the tip: offer again what is stored, replace what is stuck, sign what is due. How many
         sweeps were broadcast."""
         desk = self._desk
+        await self._adoption.of_blocks(tip)
         sent = await self._offers.keep_alive()
         work = await desk.database.read(forward_orders.work_for, tip.height - desk.rules.target_blocks)
         coins = [] if work.paused else await self._sweeping.coins()

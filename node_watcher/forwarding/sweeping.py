@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 
+from node_watcher.forwarding.adoption import Adoption
 from node_watcher.forwarding.desk import Desk
 from node_watcher.forwarding.drafts import draft, unspent
 from node_watcher.forwarding.offers import Offers
@@ -32,9 +33,10 @@ _SPENT = "the node says that it is spent already, by whom nodetill does not know
 class Sweeping:
     """Moves booked coins that no sweep claims yet."""
 
-    def __init__(self, desk: Desk, offers: Offers) -> None:
+    def __init__(self, desk: Desk, offers: Offers, adoption: Adoption) -> None:
         self._desk = desk
         self._offers = offers
+        self._adoption = adoption
         self._refused: dict[OutPoint, str] = {}
         self._refused_at: BlockId | None = None
 
@@ -58,7 +60,8 @@ class Sweeping:
         todo: deque[Sequence[Coin]] = deque()
         for batch in planned.batches[:_SIGNED_AT_ONCE]:  # blocks and credits come first; the rest goes with the next
             there, gone = await unspent(desk, batch.coins)
-            held += [HeldCoin(coin, _SPENT) for coin in gone]
+            if not await self._adoption.of_mempool(gone):
+                held += [HeldCoin(coin, _SPENT) for coin in gone]
             if there:
                 todo.append(there)
         sent, refusals = 0, 0
