@@ -12,7 +12,8 @@ class EventType(StrEnum):
     """Names of everything a shop can be told (contract, section "Events and webhooks").
 
     `payment.dropped` is ours: coins that were on their way are no longer, without a replacement or a
-    reorganisation that would tell it. Else a payment could go back to pending in silence.
+    reorganisation that would tell it. Else a payment could go back to pending in silence. `payment.resolved` is
+    ours as well: the operator decided about coins of it, and not every decision moves the status.
     """
 
     CREATED = "payment.created"
@@ -28,6 +29,7 @@ class EventType(StrEnum):
     REPLACED = "payment.replaced"
     REORGED = "payment.reorged"
     DROPPED = "payment.dropped"
+    RESOLVED = "payment.resolved"
     CREDITS_ADDED = "credits.added"
     CREDITS_REVERSED = "credits.reversed"
     CREDITS_SPENT = "credits.spent"
@@ -42,9 +44,12 @@ _FLAG_EVENTS = {
 }
 
 
-def events_between(before: PaymentState, after: PaymentState) -> list[EventType]:
-    """What happened to a payment, in the order in which a reader would tell it."""
-    found: list[EventType] = []
+def events_between(before: PaymentState, after: PaymentState, *, decided: bool = False) -> list[EventType]:
+    """What happened to a payment, in the order in which a reader would tell it.
+
+    `decided`: the operator's word is all that is new, so nothing on the chain has sunk or was replaced.
+    """
+    found: list[EventType] = [EventType.RESOLVED] if decided else []
     if before.detected_at is None and after.detected_at is not None:
         found.append(EventType.DETECTED)
     grew = after.received_sat > before.received_sat
@@ -60,7 +65,7 @@ def events_between(before: PaymentState, after: PaymentState) -> list[EventType]
     flagged = [
         event
         for flag, event in _FLAG_EVENTS.items()
-        if flag in after.flags and (flag not in before.flags or again.get(flag, False))
+        if flag in after.flags and (flag not in before.flags or (again.get(flag, False) and not decided))
     ]
     if after.received_sat < before.received_sat and not {EventType.REPLACED, EventType.REORGED} & set(flagged):
         flagged.append(EventType.DROPPED)

@@ -17,6 +17,10 @@ SELECT o.txid, o.vout, o.value_sat, o.first_seen, o.paid_at, o.booked,
          WHERE l.txid = o.txid AND b.active = 1) AS height,
        EXISTS (SELECT 1 FROM block_tx l JOIN block b ON b.hash = l.block_hash
          WHERE l.txid = o.txid AND b.active = 0) AS was_disconnected,
+       (SELECT r.action FROM resolution_output d JOIN resolution r ON r.id = d.resolution_id
+         WHERE d.txid = o.txid AND d.vout = o.vout ORDER BY d.set_aside DESC LIMIT 1) AS decision,
+       (SELECT r.refund_txid FROM resolution_output d JOIN resolution r ON r.id = d.resolution_id
+         WHERE d.txid = o.txid AND d.vout = o.vout AND d.set_aside = 1) AS refund_txid,
        (SELECT s.txid FROM sweep_input i JOIN sweep s ON s.txid = i.sweep_txid
          WHERE i.prev_txid = o.txid AND i.prev_vout = o.vout AND s.state <> 'stored') AS swept_by
   FROM output o JOIN incoming_tx t ON t.txid = o.txid
@@ -93,7 +97,6 @@ def facts_of(row: Row, outputs: list[Row]) -> Facts:
         credits_posted=row["credits_posted"],
         ever_credited=bool(row["ever_credited"]),
         watch_only=bool(row["watch_only"]),
-        resolution=Resolution(row["resolution"]) if row["resolution"] else None,
     )
 
 
@@ -125,6 +128,8 @@ def _output(row: Row, dead: set[str]) -> OutputFact:
         coinbase=bool(row["coinbase"]),
         booked=bool(row["booked"]),
         forwarded=row["swept_by"] is not None and row["swept_by"] not in dead,
+        decision=Resolution(row["decision"]) if row["decision"] else None,
+        refund_txid=row["refund_txid"],
     )
 
 

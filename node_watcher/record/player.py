@@ -95,7 +95,7 @@ class Player:
                 await self._answer(self._turn(name), said)
             case {"end": name}:
                 await self._end(self._turns.pop(name, None), said)
-            case {"created": _} | {"spent": _}:
+            case {"created": _} | {"spent": _} | {"resolved": _}:
                 if differs := await self._till.act(said):
                     raise self.parted(differs)
             case {"cut": name}:
@@ -160,7 +160,7 @@ class Player:
             if "run" in line.said or line.said.get("cut") == name:
                 state: State = line.said["state"]
                 return state
-            if not any(word in line.said for word in (*_WITHIN, "created", "spent")):
+            if not any(word in line.said for word in (*_WITHIN, "created", "spent", "resolved")):
                 return None
             place += 1
         return None

@@ -1,0 +1,28 @@
+"""The list of what waits for the operator, from the few payments that can be on it."""
+
+from __future__ import annotations
+
+from payments.attention import Concern, concerns_of, oldest_first
+from payments.model import Status
+from storage.records import fresh_facts, state_in, tip_height
+from storage.resolutions import reversed_since
+from storage.tx import Tx
+
+_CANDIDATES = (
+    "SELECT * FROM payment WHERE status = 'failed'"
+    " UNION ALL SELECT * FROM payment WHERE status = 'expired' AND received_sat > 0"
+    " UNION ALL SELECT * FROM payment WHERE late = 'hold' AND flags <> '' AND status NOT IN ('failed', 'expired')"
+)
+"""Each part has an index of its own: a look at a million settled payments would take seconds."""
+
+
+def concerns(tx: Tx) -> list[Concern]:
+    """What waits, oldest first. A payment in the middle of a reorganisation is told once it is judged again."""
+    height = tip_height(tx)
+    found: list[Concern] = []
+    for row in tx.all(_CANDIDATES):
+        if row["unsettled"]:
+            continue
+        news = reversed_since(tx, row["number"]) if row["status"] == Status.FAILED else None
+        found += concerns_of(fresh_facts(tx, row), state_in(row), row["id"], height, reversed_at=news)
+    return oldest_first(found)
