@@ -17,7 +17,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageErro
 COMMANDS = ("audit", "bench", "demo", "doctor", "init", "replay", "serve")
 """Each is the function of that name in `commands/`."""
 
-GROUPS = ("keys", "seed")
+GROUPS = ("credits", "keys", "payments", "seed")
 """Each is the `app` of that module in `commands/`, with commands of its own."""
 
 

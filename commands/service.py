@@ -18,6 +18,7 @@ from api.watcher_elsewhere import WatcherElsewhere
 from commands.keychain import Keychain
 from commands.node_client import chain_rules, hints_for, rest_client, rpc_client, witness_nodes
 from commands.recording import Recording
+from commands.till import context_of, public_url
 from config.settings import Settings
 from node_watcher.blocks import BlockSource
 from node_watcher.chain import ChainFollower
@@ -42,7 +43,6 @@ from payments.forward import ForwardRules
 from payments.model import ExcessPolicy, LatePolicy, Package
 from storage import till
 from storage.database import Database
-from storage.tx import Context
 
 log = logging.getLogger("nodetill")
 
@@ -53,12 +53,6 @@ class Roles:
 
     api: bool = True
     watcher: bool = True
-
-
-def public_url(settings: Settings) -> str:
-    """What links begin with."""
-    host = f"[{settings.api.host}]" if ":" in settings.api.host else settings.api.host
-    return settings.api.public_url or f"http://{host}:{settings.api.port}"
 
 
 async def run_service(
@@ -72,8 +66,7 @@ async def run_service(
     recording: Recording | None = None,
 ) -> None:
     """Run until `stop` is set. A bug ends it with the exception that says so."""
-    endpoints = tuple((hook.url, frozenset(hook.events)) for hook in settings.webhooks)
-    context = Context(public_url=public_url(settings), endpoints=endpoints)
+    context = context_of(settings)
     async with AsyncExitStack() as stack:
         url = settings.database.url.get_secret_value()
         database = await stack.enter_async_context(
