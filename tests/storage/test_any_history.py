@@ -126,9 +126,25 @@ class World(RuleBasedStateMachine):
             self.run(self.database.write(spend_credits, user, amount, f"order-{self.spent}", self.shop.now))
 
     @precondition(lambda self: self.payments)
+    @rule(to=PICK, sat=AMOUNTS, coin=PICK, deep=st.booleans(), words=st.lists(st.sampled_from(Resolution), max_size=3))
+    def pay_late(self, to: int, sat: int, coin: int, deep: bool, words: list[Resolution]) -> None:
+        """What a decision is mostly about, at once; and the operator changes his mind."""
+        self.wait(61, looked=True)
+        tx = self._enter([(self.payments[to % len(self.payments)], sat)], {coin}, hint=True)
+        for _ in range(3 if tx is not None and deep else 0):
+            self._mine([tx.txid] if tx is not None and tx.txid in self.mempool else [])
+        self.at_tip()
+        for word in words:
+            self._resolve(to, word, 0, all_of_them=True)
+
+    @precondition(lambda self: self.payments)
     @rule(of=PICK, action=st.sampled_from(Resolution), which=PICK, all_of_them=st.booleans())
     def resolve(self, of: int, action: Resolution, which: int, all_of_them: bool) -> None:
-        """The operator decides, whatever is going on; what is not possible is refused and changes nothing."""
+        """The operator decides, whatever is going on."""
+        self._resolve(of, action, which, all_of_them=all_of_them)
+
+    def _resolve(self, of: int, action: Resolution, which: int, *, all_of_them: bool) -> None:
+        """What is not possible is refused and changes nothing."""
         payment = self.run(self.shop.payment(self.payments[of % len(self.payments)].number))
         known = payment.facts.outputs
         coins = None if all_of_them or not known else [known[which % len(known)].outpoint]
