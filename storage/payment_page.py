@@ -8,7 +8,6 @@ from typing import Any
 
 from payments.attention import Concern, concerns_of
 from payments.record import PaymentRecord
-from storage.forwards import sweeps_of
 from storage.records import payment_by_id
 from storage.resolutions import Decision, decisions_of, reversed_since
 from storage.tx import Tx
@@ -44,7 +43,7 @@ def page_of(tx: Tx, payment_id: str) -> PaymentPage | None:
                 "SELECT id, type, sequence, created_at FROM event WHERE payment_number = :n ORDER BY id", n=number
             )
         ],
-        [_sweep(tx, txid) for txid in sweeps_of(tx, number)],
+        _sweeps(tx, number),
     )
 
 
@@ -57,6 +56,12 @@ def _entries(tx: Tx, number: int) -> list[dict[str, Any]]:
     return [{**dict(row), "evidence": json.loads(row["evidence"])} for row in rows]
 
 
-def _sweep(tx: Tx, txid: str) -> dict[str, Any]:
-    row = tx.one("SELECT txid, state, value_sat, fee_sat, created_at FROM sweep WHERE txid = :txid", txid=txid)
-    return {"txid": txid} if row is None else dict(row)
+def _sweeps(tx: Tx, number: int) -> list[dict[str, Any]]:
+    """Every version of a sweep that spends coins of a payment, the oldest first."""
+    rows = tx.all(
+        "SELECT DISTINCT s.txid, s.state, s.replaces, s.is_current, s.value_sat, s.fee_sat, s.created_at FROM output o"
+        " JOIN sweep_spend x ON x.prev_txid = o.txid AND x.prev_vout = o.vout JOIN sweep s ON s.txid = x.sweep_txid"
+        " WHERE o.payment_number = :number ORDER BY s.created_at, s.txid",
+        number=number,
+    )
+    return [dict(row) for row in rows]
