@@ -17,7 +17,7 @@ from typer._click.exceptions import ClickException, NoArgsIsHelpError, UsageErro
 COMMANDS = ("audit", "backup", "bench", "demo", "doctor", "init", "replay", "restore", "serve", "signer")
 """Each is the function of that name in `commands/`."""
 
-GROUPS = ("forward", "keys", "seed")
+GROUPS = ("credits", "forward", "keys", "payments", "seed")
 """Each is the `app` of that module in `commands/`, with commands of its own."""
 
 

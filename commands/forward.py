@@ -21,6 +21,7 @@ from commands.forward_plan import Planned, planned_view, show_planned
 from commands.forward_rules import forward_rules
 from commands.node_client import rpc_client
 from commands.progress import Progress
+from commands.till import reading, writing
 from config.settings import Settings
 from node_watcher.clock import now_ms
 from node_watcher.forwarding.feerate import feerates
@@ -60,7 +61,7 @@ async def _plan(settings: Settings) -> Planned:
         refuse(f"wallet.forward_to: {error}")
     rules, rpc = forward_rules(settings.forwarding), rpc_client(settings)
     try:
-        async with Database(settings.database.url.get_secret_value(), read_only=True) as database:
+        async with reading(settings) as database:
             view = await database.read(forwarding_view)
         rates = await feerates(rpc, rules.target_blocks, settings.node.network)
     finally:
@@ -92,7 +93,7 @@ def bump(
 async def _order(settings: Settings, kind: str, txid: str | None) -> Answer:
     """Leave the order, and wait for the service to answer it."""
     progress = Progress()
-    async with Database(settings.database.url.get_secret_value()) as database:
+    async with writing(settings) as database:
         number = await database.write(forward_orders.ask, kind, txid, now_ms())
         until = time.monotonic() + _PATIENCE_SECONDS
         try:
@@ -138,7 +139,7 @@ def _pause(settings: Settings, paused: bool, as_json: bool) -> None:
 
 @with_database
 async def _write_pause(settings: Settings, paused: bool) -> bool:
-    async with Database(settings.database.url.get_secret_value()) as database:
+    async with writing(settings) as database:
         return await database.write(lambda tx: forward_orders.pause(tx, paused=paused))
 
 

@@ -94,8 +94,13 @@ def _coin(coin: Coin) -> dict[str, Any]:
 
 
 def _share(fee_sat: int, value_sat: int) -> str:
-    return f"{Decimal(fee_sat * 100) / value_sat:.2f}"
+    return _hundredths(fee_sat * 100, value_sat)
 
 
 def _feerate(sweep: OpenSweep) -> str:
-    return f"{Decimal(sweep.fee_sat) / sweep.vsize:.2f}" if sweep.vsize else "-"
+    return _hundredths(sweep.fee_sat, sweep.vsize) if sweep.vsize else "-"
+
+
+def _hundredths(part: int, whole: int) -> str:
+    """How many times `whole` goes into `part`, with two digits after the point, rounded down."""
+    return f"{part // whole}.{part * 100 // whole % 100:02}"

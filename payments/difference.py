@@ -20,6 +20,7 @@ class Check(StrEnum):
     CREDITS_DUE = "credits-due"
     STATE = "state"
     PROMISE = "promise"
+    DECISION = "decision"
     ADDRESS = "address"
     CURSOR = "cursor"
     BLOCK = "block"

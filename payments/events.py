@@ -13,8 +13,9 @@ class EventType(StrEnum):
 
     `payment.dropped` is ours: coins that were on their way are no longer, without a replacement or a
     reorganisation that would tell it. Else a payment could go back to pending in silence. So is
-    `payment.forwarding_failed`: it is credited, and its coins did not get to the owner in time. And so is
-    `till.restored`: what was told since the backup is forgotten here, and the shop should know.
+    `payment.forwarding_failed`: it is credited, and its coins did not get to the owner in time.
+    `till.restored`: what was told since the backup is forgotten here, and the shop should know. `payment.resolved`: the
+    operator decided about coins of it, and not every decision moves the status.
     """
 
     CREATED = "payment.created"
@@ -31,6 +32,7 @@ class EventType(StrEnum):
     REORGED = "payment.reorged"
     DROPPED = "payment.dropped"
     FORWARDING_FAILED = "payment.forwarding_failed"
+    RESOLVED = "payment.resolved"
     CREDITS_ADDED = "credits.added"
     CREDITS_REVERSED = "credits.reversed"
     CREDITS_SPENT = "credits.spent"
@@ -46,9 +48,12 @@ _FLAG_EVENTS = {
 }
 
 
-def events_between(before: PaymentState, after: PaymentState) -> list[EventType]:
-    """What happened to a payment, in the order in which a reader would tell it."""
-    found: list[EventType] = []
+def events_between(before: PaymentState, after: PaymentState, *, decided: bool = False) -> list[EventType]:
+    """What happened to a payment, in the order in which a reader would tell it.
+
+    `decided`: the operator's word is all that is new, so nothing on the chain has sunk or was replaced.
+    """
+    found: list[EventType] = [EventType.RESOLVED] if decided else []
     if before.detected_at is None and after.detected_at is not None:
         found.append(EventType.DETECTED)
     grew = after.received_sat > before.received_sat
@@ -64,7 +69,7 @@ def events_between(before: PaymentState, after: PaymentState) -> list[EventType]
     flagged = [
         event
         for flag, event in _FLAG_EVENTS.items()
-        if flag in after.flags and (flag not in before.flags or again.get(flag, False))
+        if flag in after.flags and (flag not in before.flags or (again.get(flag, False) and not decided))
     ]
     if after.received_sat < before.received_sat and not {EventType.REPLACED, EventType.REORGED} & set(flagged):
         flagged.append(EventType.DROPPED)

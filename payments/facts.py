@@ -17,7 +17,11 @@ COINBASE_MATURITY = 100
 
 
 class Resolution(StrEnum):
-    """What the operator decided about a payment that needed a decision."""
+    """What the operator decided about coins that give no credits by themselves.
+
+    `CREDIT`: they count although they came late. `IGNORE` and `REFUNDED` set them aside: they give no credits, now
+    or later. A coin that was set aside stays so.
+    """
 
     CREDIT = "credit"
     IGNORE = "ignore"
@@ -31,7 +35,8 @@ class OutputFact:
     `first_seen` is when nodetill saw it; `paid_at` is the earliest proof of when the payer paid
     (the node's mempool entry time, or the time in the block header when that came first).
     `height` is that of the active block it is in, else None. `booked` means that the ledger counts
-    it: it was final once and has not been taken back.
+    it: it was final once and has not been taken back. `decision` is the operator's word about this very coin,
+    `refund_txid` the transaction that he says has sent its value back.
     """
 
     outpoint: OutPoint
@@ -45,6 +50,13 @@ class OutputFact:
     coinbase: bool
     booked: bool
     forwarded: bool
+    decision: Resolution | None = None
+    refund_txid: str | None = None
+
+    @property
+    def set_aside(self) -> bool:
+        """Ignored or refunded: it is on the chain, and counts for nothing."""
+        return self.decision in (Resolution.IGNORE, Resolution.REFUNDED)
 
     @property
     def state(self) -> OutputState:
@@ -83,7 +95,6 @@ class Facts:
     credits_posted: int = 0
     ever_credited: bool = False
     watch_only: bool = True
-    resolution: Resolution | None = None
 
     def in_payers_order(self) -> tuple[OutputFact, ...]:
         """Live outputs in the order in which they were paid.

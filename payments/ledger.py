@@ -14,7 +14,7 @@ from typing import NamedTuple
 from payments.counted import Counted
 from payments.facts import Facts, OutputFact
 from payments.model import OutPoint
-from payments.status import held, settled
+from payments.status import aside, settled
 
 
 class Unit(StrEnum):
@@ -78,13 +78,13 @@ def transfers_due(
 
     Reversals come first, then deposits in the order in which they were paid. The credits of a
     payment follow the sum of its booked satoshi, so each transfer carries the difference that its
-    own output makes; what no output explains (another word of the operator's) is an adjustment. Of outputs that are
-    `unproven` no deposit is made; they are facts all the same.
+    own output makes; what no output explains (the operator's word about booked coins) is an adjustment.
+    Of outputs that are `unproven` no deposit is made; they are facts all the same.
     """
-    aside, posted = held(facts), facts.credits_posted
+    without, posted = aside(facts), facts.credits_posted
     counted = Counted(facts.terms, tip_height)
     for output in facts.outputs:
-        if output.booked and output.outpoint not in aside:
+        if output.booked and output.outpoint not in without:
             counted.add(output)
     gone = [o for o in facts.outputs if o.booked and o.height is None]
     come = [
@@ -93,7 +93,7 @@ def transfers_due(
     due: list[Transfer] = []
     last: OutPoint | None = None
     for output in [*gone, *sorted(come, key=lambda o: (o.paid_at, o.outpoint))]:
-        if output.outpoint not in aside:
+        if output.outpoint not in without:
             (counted.remove if output.booked else counted.add)(output)
         target = counted.credits(posted)
         # On the way to what is right, coins that go give nothing, and coins that come take nothing.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from payments.facts import Facts, OutputFact, Resolution
+from payments.facts import Facts, OutputFact
 from payments.model import ExcessPolicy, Flag, LatePolicy, OutPoint, Status, Terms
 
 
 @dataclass(frozen=True, slots=True)
 class PaymentState:
     """Where a payment stands at a tip. All amounts in satoshi.
+
+    `received_sat` and `confirmed_sat` are what the chain shows. `remaining_sat` is what is missing, and coins that
+    the operator set aside do not fill it.
 
     `wake_height` is the height at which the next block may change something although no new fact
     arrives (a threshold of confirmations is crossed); None when only a new fact can.
@@ -40,11 +43,12 @@ def credits_for(terms: Terms, sat: int) -> int:
 def covering(facts: Facts, tip_height: int) -> tuple[OutputFact, ...]:
     """The deepest outputs that it takes to pay the amount, in the payer's order; empty while they do not.
 
-    Dust that came before the real payment is not among them: what can be left out is, smallest first.
+    Dust that came before the real payment is not among them: what can be left out is, smallest first. Nor are
+    coins that the operator has set aside.
     """
     needed: dict[OutPoint, OutputFact] = {}
     total = 0
-    ordered = facts.in_payers_order()
+    ordered = [o for o in facts.in_payers_order() if not o.set_aside]
     for output in sorted(ordered, key=lambda o: -o.depth(tip_height)):
         needed[output.outpoint] = output
         total += output.value_sat
@@ -77,14 +81,21 @@ def is_late(facts: Facts) -> bool:
 
 
 def held(facts: Facts) -> frozenset[OutPoint]:
-    """Outputs that give no credit until the operator says so: paid after the window, under `late = hold`.
+    """Outputs that give no credit until the operator says so: paid after the window, under `late = hold`, and
+    nothing decided about them yet.
 
     The window is a promise about the price, so coins that come later never buy at it, not even on
     top of a payment that was complete in time.
     """
-    if facts.terms.late is not LatePolicy.HOLD or facts.resolution is Resolution.CREDIT:
+    if facts.terms.late is not LatePolicy.HOLD:
         return frozenset()
-    return frozenset(o.outpoint for o in facts.in_payers_order() if o.paid_at > facts.terms.expires_at)
+    ordered = facts.in_payers_order()
+    return frozenset(o.outpoint for o in ordered if o.paid_at > facts.terms.expires_at and o.decision is None)
+
+
+def aside(facts: Facts) -> frozenset[OutPoint]:
+    """Outputs that give no credit: held until the operator decides, or set aside by him for good, here or gone."""
+    return held(facts) | frozenset(o.outpoint for o in facts.outputs if o.set_aside)
 
 
 def state_of(facts: Facts, tip_height: int) -> PaymentState:
@@ -92,11 +103,12 @@ def state_of(facts: Facts, tip_height: int) -> PaymentState:
     terms = facts.terms
     live = [o for o in facts.outputs if o.live]
     received = sum(o.value_sat for o in live)
+    counted = sum(o.value_sat for o in live if not o.set_aside)
     deep = [o for o in live if settled(o, terms, tip_height)]
-    confirmed = sum(o.value_sat for o in deep)
-    aside = held(facts)
-    worth = credits_for(terms, sum(o.value_sat for o in deep if o.outpoint not in aside))
-    full, final = received >= terms.needed_sat, confirmed >= terms.needed_sat
+    without = aside(facts)
+    worth = credits_for(terms, sum(o.value_sat for o in deep if o.outpoint not in without))
+    full = counted >= terms.needed_sat
+    final = sum(o.value_sat for o in deep if not o.set_aside) >= terms.needed_sat
     cover = covering(facts, tip_height)
     confirmations = min((o.depth(tip_height) for o in cover), default=0)
     reason: str | None = None
@@ -113,10 +125,10 @@ def state_of(facts: Facts, tip_height: int) -> PaymentState:
     first = min(cover or facts.in_payers_order(), key=lambda o: o.first_seen, default=None)
     return PaymentState(
         status=status,
-        flags=_flags(facts, received),
+        flags=_flags(facts, counted),
         received_sat=received,
-        confirmed_sat=confirmed,
-        remaining_sat=0 if full else terms.amount_sat - received,
+        confirmed_sat=sum(o.value_sat for o in deep),
+        remaining_sat=0 if full else terms.amount_sat - counted,
         confirmations=confirmations,
         tx_hash=first.outpoint.txid if first else None,
         detected_at=min((o.first_seen for o in facts.outputs), default=None),
@@ -132,16 +144,17 @@ def _paid_status(facts: Facts) -> Status:
     """
     if facts.credits_posted <= 0:
         return Status.CONFIRMING
-    on_their_way = sum(o.value_sat for o in facts.outputs if o.booked and o.forwarded)
+    on_their_way = sum(o.value_sat for o in facts.outputs if o.booked and o.forwarded and not o.set_aside)
     done = facts.watch_only or on_their_way >= facts.terms.needed_sat
     return Status.FORWARDED if done else Status.CONFIRMED
 
 
-def _flags(facts: Facts, received: int) -> tuple[Flag, ...]:
+def _flags(facts: Facts, counted: int) -> tuple[Flag, ...]:
+    """`counted` satoshi are here or on their way, without what was set aside."""
     terms = facts.terms
     found = {
-        Flag.UNDERPAID: 0 < received < terms.needed_sat,
-        Flag.OVERPAID: received > terms.amount_sat,
+        Flag.UNDERPAID: 0 < counted < terms.needed_sat,
+        Flag.OVERPAID: counted > terms.amount_sat,
         Flag.LATE: is_late(facts),
         Flag.REPLACED: any(o.replaced_by is not None for o in facts.outputs),
         Flag.REORGED: any(o.was_disconnected for o in facts.outputs),

@@ -41,6 +41,10 @@ def output_view(output: OutputFact, tip_height: int) -> dict[str, Any]:
     }
     if output.replaced_by is not None:
         shown["replaced_by"] = output.replaced_by
+    if output.decision is not None:
+        shown["decision"] = output.decision.value
+    if output.refund_txid is not None:
+        shown["refund_txid"] = output.refund_txid
     return shown
 
 

@@ -30,11 +30,14 @@ class Change:
     credits_posted: int
 
 
-def evaluate(tx: Tx, numbers: Iterable[int], now: int, *, settling: bool = False) -> list[Change]:
+def evaluate(
+    tx: Tx, numbers: Iterable[int], now: int, *, settling: bool = False, decided: bool = False
+) -> list[Change]:
     """Derive the state of these payments again; returns those whose status changed.
 
     `now` only stamps events and `confirmed_at`; it decides nothing. In the middle of a
-    reorganisation a payment of a disconnected block is left as it was: `settle` judges it.
+    reorganisation a payment of a disconnected block is left as it was: `settle` judges it. `decided`: the new
+    fact is the operator's word, which is told whether or not it moves anything.
     """
     height = tip_height(tx)
     changes = []
@@ -42,18 +45,18 @@ def evaluate(tx: Tx, numbers: Iterable[int], now: int, *, settling: bool = False
         row = tx.one("SELECT * FROM payment WHERE number = :number", number=number)
         if row is None or (row["unsettled"] and not settling):
             continue
-        if (change := _evaluate_one(tx, row, height, now)) is not None:
+        if (change := _evaluate_one(tx, row, height, now, decided=decided)) is not None:
             changes.append(change)
     return changes
 
 
-def _evaluate_one(tx: Tx, row: Row, height: int, now: int) -> Change | None:
+def _evaluate_one(tx: Tx, row: Row, height: int, now: int, *, decided: bool) -> Change | None:
     facts = fresh_facts(tx, row)
     before, after = state_in(row), state_of(facts, height)
     due = int(bool(transfers_due(facts, row["user_id"], height)))
-    if before == after and due == row["booking_due"] and not row["unsettled"]:
+    if before == after and due == row["booking_due"] and not row["unsettled"] and not decided:
         return None
-    kinds = events_between(before, after)
+    kinds = events_between(before, after, decided=decided)
     _keep(tx, row, after, now, due=due, sequence=row["sequence"] + len(kinds))
     if kinds:
         fresh = tx.one("SELECT * FROM payment WHERE number = :number", number=row["number"])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from payments.events import EventType
+from payments.facts import Facts, Resolution
 from payments.ledger import Account, Line, Transfer, TransferKind, transfers_due
 from payments.ledger_chain import FIRST, Entry, EntryLine, entry_hash
 from payments.model import OutPoint, Status
@@ -17,6 +18,7 @@ from storage.credits import entry_view
 from storage.evaluation import Change, evaluate
 from storage.events import append
 from storage.records import fresh_facts, payment_by_number, tip_height
+from storage.resolutions import decisions_of
 from storage.tx import Row, Tx
 
 
@@ -56,14 +58,23 @@ def book(tx: Tx, number: int, evidence: Mapping[OutPoint, dict[str, Any]], now: 
         if not due:
             return None
     _post_forwards(tx, row, due, now)
+    word = _operators_word(tx, number, facts)
     for transfer in due:
         proof = {"tip_height": height, "confirmations_required": facts.terms.confirmations_required}
+        proof |= word if transfer.credits > 0 else {}
         proof |= evidence.get(transfer.outpoint, {}) if transfer.outpoint else {}
         _post_for_payment(tx, number, row["user_id"], transfer, proof, now)
     _post_forwards(tx, row, (), now)
     credits = sum(transfer.credits for transfer in due)
     evaluate(tx, [number], now)
     return Booking(payment_by_number(tx, number), credits, Status(row["status"]))
+
+
+def _operators_word(tx: Tx, number: int, facts: Facts) -> dict[str, Any]:
+    """For the evidence: the decisions without which late coins give no credits."""
+    if not any(output.decision is Resolution.CREDIT for output in facts.outputs):
+        return {}
+    return {"resolutions": [d.id for d in decisions_of(tx, number) if d.action is Resolution.CREDIT]}
 
 
 def settle(tx: Tx, now: int) -> tuple[list[Change], list[Booking]]:

@@ -7,9 +7,11 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from payments.model import ExcessPolicy, LatePolicy, Terms
+from payments.facts import Resolution
+from payments.model import ExcessPolicy, LatePolicy, OutPoint, Terms
 from payments.record import PaymentRecord
 from storage.payments import Derive, NewPayment, create
+from storage.resolutions import decision_by_id, resolve
 from storage.spends import spend_credits
 from storage.till import step_over
 from storage.tx import Row, Tx
@@ -34,22 +36,27 @@ CHAIN_FACTS: Final = ("cursor", "blocks", "mined", "transactions", "transfers")
 
 @dataclass(frozen=True, slots=True)
 class Newest:
-    """Up to where people's acts are known: number of a payment, number of a transfer."""
+    """Up to where people's acts are known: numbers of a payment, a transfer and a decision."""
 
     payment: int = 0
     transfer: int = 0
+    decision: int = 0
 
     def after(self, acts: list[dict[str, Any]]) -> Newest:
         """What is known with these acts, and not one that came while they were written down."""
         return Newest(
             max([self.payment, *(act["created"]["number"] for act in acts if "created" in act)]),
             max([self.transfer, *(act["spent"]["transfer"] for act in acts if "spent" in act)]),
+            max([self.decision, *(act["resolved"]["decision"] for act in acts if "resolved" in act)]),
         )
 
 
 def newest(tx: Tx) -> Newest:
-    row = tx.one("SELECT (SELECT MAX(number) FROM payment) AS payment, (SELECT MAX(id) FROM transfer) AS transfer")
-    return Newest(row["payment"] or 0, row["transfer"] or 0) if row else Newest()
+    row = tx.one(
+        "SELECT (SELECT MAX(number) FROM payment) AS payment, (SELECT MAX(id) FROM transfer) AS transfer,"
+        " (SELECT MAX(id) FROM resolution) AS decision"
+    )
+    return Newest(row["payment"] or 0, row["transfer"] or 0, row["decision"] or 0) if row else Newest()
 
 
 def acts_and_state(tx: Tx, known: Newest) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -76,25 +83,43 @@ def _hash(rows: list[Row]) -> str:
 
 
 def acts_after(tx: Tx, known: Newest) -> list[dict[str, Any]]:
-    """What people did since: payments that were created, credits that were spent, each as the words of a record."""
+    """What people did since: payments that were created, credits that were spent, decisions of the operator, each as
+    the words of a record."""
     created = tx.all("SELECT * FROM payment WHERE number > :number ORDER BY number", number=known.payment)
     spent = tx.all(
         "SELECT id, user_id, credits, reference, created_at FROM transfer"
         " WHERE id > :id AND kind = 'spend' ORDER BY id",
         id=known.transfer,
     )
-    return [{"created": _created(row)} for row in created] + [
-        {
-            "spent": {
-                "transfer": row["id"],
-                "user_id": row["user_id"],
-                "credits": -row["credits"],
-                "reference": row["reference"],
-                "at": row["created_at"],
-            }
-        }
-        for row in spent
+    decided = tx.all("SELECT id FROM resolution WHERE id > :id ORDER BY id", id=known.decision)
+    return [
+        *({"created": _created(row)} for row in created),
+        *({"spent": _spent(row)} for row in spent),
+        *({"resolved": _resolved(tx, row["id"])} for row in decided),
     ]
+
+
+def _spent(row: Row) -> dict[str, Any]:
+    return {
+        "transfer": row["id"],
+        "user_id": row["user_id"],
+        "credits": -row["credits"],
+        "reference": row["reference"],
+        "at": row["created_at"],
+    }
+
+
+def _resolved(tx: Tx, number: int) -> dict[str, Any]:
+    payment_id, made = decision_by_id(tx, number)
+    return {
+        "decision": made.id,
+        "payment_id": payment_id,
+        "action": made.action.value,
+        "reason": made.reason,
+        "refund_txid": made.refund_txid,
+        "coins": [list(coin) for coin in made.coins],
+        "at": made.decided_at,
+    }
 
 
 def _created(row: Row) -> dict[str, Any]:
@@ -120,6 +145,21 @@ def create_again(tx: Tx, act: dict[str, Any], keychain_id: int, derive: Derive) 
 def spend_again(tx: Tx, act: dict[str, Any]) -> int:
     """A recorded spend; the number of its transfer."""
     return int(spend_credits(tx, act["user_id"], act["credits"], act["reference"], act["at"]).entry["id"])
+
+
+def resolve_again(tx: Tx, act: dict[str, Any]) -> int:
+    """A recorded decision about the same coins; its number."""
+    coins = [OutPoint(txid, vout) for txid, vout in act["coins"]]
+    done = resolve(
+        tx,
+        act["payment_id"],
+        Resolution(act["action"]),
+        act["reason"],
+        act["at"],
+        refund_txid=act["refund_txid"],
+        coins=coins or None,
+    )
+    return done.decision.id
 
 
 def ledger_shown(tx: Tx) -> dict[str, Any]:

@@ -18,6 +18,10 @@ SELECT o.txid, o.vout, o.value_sat, o.first_seen, o.paid_at, o.booked,
          WHERE l.txid = o.txid AND b.active = 1) AS height,
        EXISTS (SELECT 1 FROM block_tx l JOIN block b ON b.hash = l.block_hash
          WHERE l.txid = o.txid AND b.active = 0) AS was_disconnected,
+       (SELECT r.action FROM resolution_output d JOIN resolution r ON r.id = d.resolution_id
+         WHERE d.txid = o.txid AND d.vout = o.vout ORDER BY d.set_aside DESC LIMIT 1) AS decision,
+       (SELECT r.refund_txid FROM resolution_output d JOIN resolution r ON r.id = d.resolution_id
+         WHERE d.txid = o.txid AND d.vout = o.vout AND d.set_aside = 1) AS refund_txid,
        (SELECT s.txid FROM sweep_spend c JOIN sweep s ON s.txid = c.sweep_txid
          WHERE c.prev_txid = o.txid AND c.prev_vout = o.vout AND s.is_current = 1 AND s.state <> 'stored'
            AND NOT {DEAD} ORDER BY s.created_at DESC LIMIT 1) AS swept_by
@@ -94,7 +98,6 @@ def facts_of(row: Row, outputs: list[Row]) -> Facts:
         credits_posted=row["credits_posted"],
         ever_credited=bool(row["ever_credited"]),
         watch_only=bool(row["watch_only"]),
-        resolution=Resolution(row["resolution"]) if row["resolution"] else None,
     )
 
 
@@ -120,6 +123,8 @@ def _output(row: Row) -> OutputFact:
         coinbase=bool(row["coinbase"]),
         booked=bool(row["booked"]),
         forwarded=row["swept_by"] is not None,
+        decision=Resolution(row["decision"]) if row["decision"] else None,
+        refund_txid=row["refund_txid"],
     )
 
 

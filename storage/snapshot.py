@@ -18,6 +18,8 @@ _TABLES: Final = (
     "incoming_tx",
     "incoming_prevout",
     "output",
+    "resolution",
+    "resolution_output",
     "account",
     "transfer",
     "transfer_line",
@@ -26,6 +28,9 @@ _TABLES: Final = (
     "sweep_spend",
 )
 """A row names only rows of tables before its own."""
+
+_NO_MORE: Final = {"payment": ("resolution",)}
+"""Columns that older records have, and nothing was ever derived from."""
 
 _NOT_KEPT: Final = ("health", "health_at", "look_wanted", "look_done", "look_failed")
 
@@ -44,7 +49,8 @@ def snapshot(tx: Tx) -> dict[str, list[dict[str, Any]]]:
 def take_up(tx: Tx, rows: dict[str, list[dict[str, Any]]]) -> None:
     """Put the rows of a `snapshot` into an empty database."""
     for table in _TABLES:
-        for row in rows[table]:
+        for recorded in rows.get(table, []):  # a table that is younger than the record was empty
+            row = {name: value for name, value in recorded.items() if name not in _NO_MORE.get(table, ())}
             names = ", ".join(row)
             values = ", ".join(f":{name}" for name in row)
             tx.execute(

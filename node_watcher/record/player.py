@@ -62,6 +62,8 @@ class Player:
         self._line: Line = Line(0, {})
         self._at = 0
         self._until: State | None = None
+        self._decided: int | None = None
+        """Line of the last decision of the operator: it was made by another process, amid what this one did."""
         self.runs = self.lines = 0
         self.kept = True
         """Whether the last run was told to stop, and so says what it had in the end."""
@@ -95,7 +97,8 @@ class Player:
                 await self._answer(self._turn(name), said)
             case {"end": name}:
                 await self._end(self._turns.pop(name, None), said)
-            case {"created": _} | {"spent": _}:
+            case {"created": _} | {"spent": _} | {"resolved": _}:
+                self._decided = self._line.number if "resolved" in said else self._decided
                 if differs := await self._till.act(said):
                     raise self.parted(differs)
             case {"cut": name}:
@@ -160,7 +163,7 @@ class Player:
             if "run" in line.said or line.said.get("cut") == name:
                 state: State = line.said["state"]
                 return state
-            if not any(word in line.said for word in (*_WITHIN, "created", "spent")):
+            if not any(word in line.said for word in (*_WITHIN, "created", "spent", "resolved")):
                 return None
             place += 1
         return None
@@ -241,4 +244,9 @@ class Player:
         return self._reading.whole(said)
 
     def parted(self, sentence: str) -> Parted:
+        if self._decided is not None:
+            sentence += (
+                f"; the operator's decision of line {self._decided} was made by another process, and the record knows "
+                "its moment to the step only: it may have come some lines before"
+            )
         return Parted(f"{self._reading.path}, line {self._line.number}: {sentence}.")

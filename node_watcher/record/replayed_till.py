@@ -30,6 +30,7 @@ from node_watcher.witness_node import WitnessNode
 from payments.descriptor import RangedDescriptor
 from payments.forward import ForwardRules
 from payments.model import BlockId
+from payments.resolution import NotPossible
 from storage import recorded, till
 from storage.database import Database
 from storage.snapshot import take_up
@@ -200,6 +201,12 @@ class ReplayedTill:
             if (made.number, made.address) == (act["number"], act["address"]):
                 return ""
             return f"payment {act['number']} has {act['address']}; now it is {made.number} with {made.address}"
+        if (act := said.get("resolved")) is not None:
+            try:
+                number = await self.database.write(recorded.resolve_again, act)
+            except (NotPossible, LookupError) as error:
+                return f"decision {act['decision']} about payment {act['payment_id']} is not possible: {error}"
+            return "" if number == act["decision"] else f"decision {act['decision']} is number {number}"
         act = said["spent"]
         number = await self.database.write(recorded.spend_again, act)
         return (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storage.audit.chain import chain_differences
+from storage.audit.decisions import decision_differences
 from storage.audit.deposits import deposits
 from storage.audit.ledger import hash_chain, newest, sums
 from storage.audit.payments import payment_differences
@@ -31,7 +32,7 @@ def compare(tx: Tx, question: Question) -> Findings:
     findings.transfers, broken = hash_chain(tx, after, question.step)
     findings.differences += [*broken, *sums(tx)]
     question.step("ledger", 1, 1)
-    findings.differences += deposits(tx)
+    findings.differences += [*deposits(tx), *decision_differences(tx)]
     question.step("ledger", 1, 1)
     at = findings.cursor
     findings.comparable = at is None or question.scanned.hash_at(at.height) == at.hash

@@ -14,14 +14,26 @@ from storage.tx import Row, Tx
 def promise_differences(tx: Tx, row: Row) -> Iterator[Difference]:
     """`row` is the payment's. Its first event was written in the same transaction as the payment."""
     number = row["number"]
-    events = tx.one("SELECT count(*) AS n FROM event WHERE payment_number = :number", number=number)
-    count = 0 if events is None else events["n"]
+    events = tx.one(
+        "SELECT count(*) AS n, coalesce(sum(CASE WHEN type = 'payment.resolved' THEN 1 ELSE 0 END), 0) AS told,"
+        " (SELECT count(*) FROM resolution WHERE payment_number = :number) AS decided"
+        " FROM event WHERE payment_number = :number",
+        number=number,
+    )
+    assert events is not None  # noqa: S101 - a count always answers
+    count = events["n"]
     if count != row["sequence"]:
         text = (
             f"Payment {row['id']} has {count} events, and its last was number {row['sequence']}: "
             "events were removed or slipped in. Compare with a backup."
         )
         yield Difference(Check.PROMISE, f"{row['id']} events", text)
+    if (told := int(events["told"])) != events["decided"]:
+        text = (
+            f"Payment {row['id']} has {events['decided']} decisions, and {told} were told: one was removed or "
+            "slipped in. Find out who changed the database, and compare with a backup."
+        )
+        yield Difference(Check.DECISION, str(row["id"]), text)
     first = tx.one("SELECT data FROM event WHERE payment_number = :number AND sequence = 1", number=number)
     if first is None:
         return

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from payments.facts import Facts, OutputFact, Resolution
 from payments.ledger import TransferKind, transfers_due
 from payments.model import ExcessPolicy, LatePolicy, OutPoint, Terms
-from payments.status import covering, credits_for, held, settled
+from payments.status import covering, credits_for, settled
 from tests.payments.given import IN_TIME, TIP, TOO_LATE, output, terms
 
 Said = tuple[TransferKind, OutPoint, int]
@@ -31,9 +31,18 @@ def worth(promise: Terms, counted: Sequence[OutputFact], posted: int) -> int:
     return max(credits_for(promise, vouched), min(posted, credits_for(promise, total)))
 
 
+def gives_nothing(o: OutputFact, paid_at: int | None, promise: Terms) -> bool:
+    """By the operator's word, or for want of it. One that is gone (None) was not held any more when it went."""
+    if o.decision in (Resolution.IGNORE, Resolution.REFUNDED):
+        return True
+    held = promise.late is LatePolicy.HOLD and paid_at is not None and paid_at > promise.expires_at
+    return held and o.decision is not Resolution.CREDIT
+
+
 def due_by_the_book(known: Facts) -> list[Said]:
     """Each transfer from a fresh look at all outputs that count after it."""
-    aside = held(known)
+    moments = {o.outpoint: o.paid_at for o in known.in_payers_order()}
+    aside = {o.outpoint for o in known.outputs if gives_nothing(o, moments.get(o.outpoint), known.terms)}
     gone = [o for o in known.outputs if o.booked and o.height is None]
     come = [o for o in known.outputs if not o.booked and settled(o, known.terms, TIP)]
     come.sort(key=lambda o: (o.paid_at, o.outpoint))
@@ -68,6 +77,7 @@ def any_facts(draw: st.DrawFn) -> Facts:
             coinbase=draw(st.booleans()),
             in_mempool=depth is None and draw(st.booleans()),
             booked=draw(st.booleans()),
+            decision=draw(st.sampled_from([None, None, *Resolution])),
         )
         for name, vout in draw(st.lists(st.sampled_from(places), max_size=8, unique=True))
     ]
@@ -82,7 +92,6 @@ def any_facts(draw: st.DrawFn) -> Facts:
         promise,
         tuple(outputs),
         credits_posted=draw(st.integers(0, full)),
-        resolution=draw(st.none() | st.sampled_from(Resolution)),
         watch_only=draw(st.booleans()),
     )
 
@@ -98,7 +107,8 @@ def test_what_the_ledger_must_write(known: Facts) -> None:
 @given(any_facts())
 def test_what_covers_the_amount(known: Facts) -> None:
     """No set of outputs that pays the amount is deeper, and none of the chosen ones can be left out."""
-    needed, live = known.terms.needed_sat, [o for o in known.outputs if o.live]
+    needed = known.terms.needed_sat
+    live = [o for o in known.outputs if o.live and o.decision not in (Resolution.IGNORE, Resolution.REFUNDED)]
 
     def pays(some: Sequence[OutputFact]) -> bool:
         return sum(o.value_sat for o in some) >= needed

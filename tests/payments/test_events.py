@@ -23,6 +23,11 @@ def done(known: Facts, credits: int = 400) -> Facts:
     return replace(known, credits_posted=credits, ever_credited=True)
 
 
+def decided(known: Facts, action: Resolution) -> Facts:
+    """The same facts after the operator's word about all its coins."""
+    return replace(known, outputs=tuple(replace(o, decision=action) for o in known.outputs))
+
+
 DEEP = facts(output("a", FULL, depth=3, booked=True))
 HELD = facts(output("a", FULL, depth=3, paid_at=TOO_LATE, booked=True), promise=HOLD)
 UNDONE = done(facts(output("a", FULL, booked=True, was_disconnected=True)))
@@ -72,7 +77,7 @@ UNDONE = done(facts(output("a", FULL, booked=True, was_disconnected=True)))
         ),
         pytest.param(
             HELD,
-            done(replace(HELD, resolution=Resolution.CREDIT)),
+            done(decided(HELD, Resolution.CREDIT)),
             [E.CONFIRMED, E.FORWARDED],
             id="held, then credited by the operator",
         ),
@@ -140,3 +145,43 @@ def test_a_reorganisation_of_other_blocks_is_no_news() -> None:
     """The block of the payment stays, only the tip falls: fewer confirmations, nothing told."""
     known = facts(output("a", FULL, depth=3))
     assert events_between(state_of(known, TIP), state_of(known, TIP - 1)) == []
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        pytest.param(HELD, decided(HELD, Resolution.CREDIT), [E.RESOLVED, E.CONFIRMING], id="held, to be credited"),
+        pytest.param(
+            replace(HELD, window_closed=True),
+            decided(replace(HELD, window_closed=True), Resolution.REFUNDED),
+            [E.RESOLVED, E.EXPIRED],
+            id="held, refunded",
+        ),
+        pytest.param(
+            facts(output("a", 20_000, depth=9, was_disconnected=True), window_closed=True),
+            decided(facts(output("a", 20_000, depth=9, was_disconnected=True), window_closed=True), Resolution.IGNORE),
+            [E.RESOLVED],
+            id="nothing sank: no second payment.reorged",
+        ),
+        pytest.param(
+            facts(
+                output("a", FULL, depth=9, was_disconnected=True, paid_at=TOO_LATE),
+                window_closed=True,
+                promise=HELD.terms,
+            ),
+            decided(
+                facts(
+                    output("a", FULL, depth=9, was_disconnected=True, paid_at=TOO_LATE),
+                    window_closed=True,
+                    promise=HELD.terms,
+                ),
+                Resolution.IGNORE,
+            ),
+            [E.RESOLVED, E.EXPIRED],
+            id="the depth of what counts falls to none, and no block was undone",
+        ),
+        pytest.param(done(DEEP), done(DEEP), [E.RESOLVED], id="a decision that moves nothing is told"),
+    ],
+)
+def test_what_a_decision_tells(before: Facts, after: Facts, told: list[E]) -> None:
+    assert events_between(state_of(before, TIP), state_of(after, TIP), decided=True) == told

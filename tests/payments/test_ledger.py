@@ -21,7 +21,7 @@ from payments.ledger import (
     transfers_due,
 )
 from payments.model import ExcessPolicy, LatePolicy, OutPoint, Status
-from payments.status import credits_for, held, settled, state_of
+from payments.status import aside, credits_for, settled, state_of
 from tests.payments.given import IN_TIME, TIP, TOO_LATE, facts, gone, output, terms
 
 HOLD = terms(late=LatePolicy.HOLD)
@@ -106,17 +106,43 @@ DEPOSIT, REVERSAL, ADJUSTMENT = TransferKind.DEPOSIT, TransferKind.REVERSAL, Tra
         ),
         pytest.param(
             facts(
-                output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True), promise=HOLD, resolution=Resolution.CREDIT
+                output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True, decision=Resolution.CREDIT), promise=HOLD
             ),
             [(ADJUSTMENT, "a", 400)],
             id="held, then credited by the operator",
         ),
         pytest.param(
             facts(
-                output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True), promise=HOLD, resolution=Resolution.IGNORE
+                output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True, decision=Resolution.IGNORE), promise=HOLD
             ),
             [],
             id="held, then ignored",
+        ),
+        pytest.param(
+            facts(output("a", 40_000, depth=3, paid_at=TOO_LATE, decision=Resolution.CREDIT), promise=HOLD),
+            [(DEPOSIT, "a", 400)],
+            id="credited by the operator before it was deep",
+        ),
+        pytest.param(
+            facts(output("a", 40_000, depth=3, decision=Resolution.REFUNDED)),
+            [(DEPOSIT, "a", 0)],
+            id="refunded before it was deep: the coins are booked all the same",
+        ),
+        pytest.param(
+            facts(
+                output("a", 20_000, depth=3, booked=True, decision=Resolution.REFUNDED),
+                output("b", 20_000, depth=3),
+            ),
+            [(DEPOSIT, "b", 0)],
+            id="what completes a refunded part gives nothing",
+        ),
+        pytest.param(
+            facts(
+                gone("a", 40_000, booked=True, decision=Resolution.REFUNDED),
+                output("b", 40_000, depth=3),
+            ),
+            [(REVERSAL, "a", 0), (DEPOSIT, "b", 400)],
+            id="a refunded one goes, another comes",
         ),
         pytest.param(
             facts(
@@ -170,13 +196,13 @@ def test_a_forward_leaves_the_till_once(fee: int) -> None:
 
 def by_the_book(known: Facts) -> list[tuple[OutPoint | None, int]]:
     """`transfers_due` as a person would do it: all sums anew after each output."""
-    aside, promise = held(known), known.terms
+    without, promise = aside(known), known.terms
     there = {o.outpoint for o in known.outputs if o.booked}
     posted = known.credits_posted
     due: list[tuple[OutPoint | None, int]] = []
 
     def worth() -> int:
-        counted = [o for o in known.outputs if o.outpoint in there - aside]
+        counted = [o for o in known.outputs if o.outpoint in there - without]
         steps = [(promise.confirmations_required, None), *((depth, above) for above, depth in promise.tiers)]
         best, full = 0, sum(o.value_sat for o in counted)
         for place, (depth, above) in enumerate(steps):
@@ -197,13 +223,14 @@ def by_the_book(known: Facts) -> list[tuple[OutPoint | None, int]]:
 
 
 OUTPUTS = st.builds(
-    lambda name, value, depth, late, coinbase, mempool: output(
+    lambda name, value, depth, late, coinbase, mempool, decision: output(
         name,
         value,
         depth=depth,
         paid_at=TOO_LATE if late else IN_TIME,
         coinbase=coinbase,
         in_mempool=mempool and depth is None,
+        decision=decision,
     ),
     st.sampled_from("abcdef"),
     st.sampled_from([0, 1, 546, 19_999, 20_000, 39_900, 40_000, 40_001, 1_000_000]),
@@ -211,6 +238,7 @@ OUTPUTS = st.builds(
     st.booleans(),
     st.booleans(),
     st.booleans(),
+    st.sampled_from([None, None, *Resolution]),
 )
 CHAINS = st.lists(OUTPUTS, max_size=6, unique_by=lambda o: o.outpoint)
 
@@ -221,7 +249,6 @@ CHAINS = st.lists(OUTPUTS, max_size=6, unique_by=lambda o: o.outpoint)
     late=st.sampled_from(LatePolicy),
     excess=st.sampled_from(ExcessPolicy),
     tolerance=st.sampled_from([0, 100]),
-    resolution=st.none() | st.sampled_from(Resolution),
     watch_only=st.booleans(),
     tiers=st.sampled_from([(), ((50_000, 4),), ((40_000, 4), (90_000, 5))]),
 )
@@ -230,7 +257,6 @@ def test_the_ledger_follows_any_history(
     late: LatePolicy,
     excess: ExcessPolicy,
     tolerance: int,
-    resolution: Resolution | None,
     watch_only: bool,
     tiers: tuple[tuple[int, int], ...],
 ) -> None:
@@ -241,7 +267,7 @@ def test_the_ledger_follows_any_history(
         booked = {o.outpoint: o for o in known.outputs if o.booked}
         now = {o.outpoint: replace(o, booked=o.outpoint in booked) for o in chain}
         lost = [replace(o, height=None, in_mempool=False) for p, o in booked.items() if p not in now]
-        known = replace(known, outputs=(*now.values(), *lost), resolution=resolution)
+        known = replace(known, outputs=(*now.values(), *lost))
         due = transfers_due(known, "u1", TIP)
         for transfer in due:
             assert_balanced(transfer)
@@ -250,8 +276,12 @@ def test_the_ledger_follows_any_history(
         assert [(t.outpoint, t.credits) for t in due] == by_the_book(known)
         known = apply(known, due)
         assert transfers_due(known, "u1", TIP) == []
-        hold = late is LatePolicy.HOLD and resolution is not Resolution.CREDIT
-        counted = [o for o in known.outputs if o.booked and not (hold and o.paid_at > promise.expires_at)]
+        hold = {None, Resolution.IGNORE, Resolution.REFUNDED} if late is LatePolicy.HOLD else set()
+        counted = [
+            o
+            for o in known.outputs
+            if o.booked and not o.set_aside and not (o.decision in hold and o.paid_at > promise.expires_at)
+        ]
         full = credits_for(promise, sum(o.value_sat for o in counted))
         if not tiers or all(o.depth(TIP) >= o.needs_depth(5) for o in counted):
             assert known.credits_posted == full

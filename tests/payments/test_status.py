@@ -161,25 +161,83 @@ WINDOW = [
     ),
     case(
         "held until the operator credits: due",
-        facts(output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True), promise=HOLD, resolution=Resolution.CREDIT),
+        facts(output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True, decision=Resolution.CREDIT), promise=HOLD),
         CG,
         failure_reason=None,
     ),
     case(
         "held until the operator credits: done",
-        credited(
-            output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True), promise=HOLD, resolution=Resolution.CREDIT
-        ),
+        credited(output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True, decision=Resolution.CREDIT), promise=HOLD),
         F,
         failure_reason=None,
     ),
     case(
-        "held and refunded stays failed",
+        "held and refunded: expired, and what is on the chain is told all the same",
         facts(
-            output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True), promise=HOLD, resolution=Resolution.REFUNDED
+            output("a", 40_000, depth=3, paid_at=TOO_LATE, booked=True, decision=Resolution.REFUNDED),
+            promise=HOLD,
+            window_closed=True,
         ),
-        FL,
-        failure_reason="late",
+        X,
+        failure_reason=None,
+        flags=(Flag.LATE,),
+        received_sat=40_000,
+        confirmed_sat=40_000,
+        remaining_sat=40_000,
+        confirmations=0,
+        tx_hash="a",
+    ),
+    case(
+        "credited by the operator before it is deep: confirming, and then it counts",
+        facts(output("a", 40_000, depth=1, paid_at=TOO_LATE, decision=Resolution.CREDIT), promise=HOLD),
+        CG,
+        wake_height=TIP + 1,
+    ),
+    case(
+        "a half was ignored, the other half does not complete it",
+        facts(
+            output("a", 20_000, depth=9, booked=True, decision=Resolution.IGNORE),
+            output("b", 20_000, depth=3, paid_at=TOO_LATE),
+            window_closed=True,
+        ),
+        X,
+        flags=(Flag.UNDERPAID, Flag.LATE),
+        received_sat=40_000,
+        remaining_sat=20_000,
+    ),
+    case(
+        "refunded, and then paid anew",
+        facts(
+            output("a", 40_000, depth=9, paid_at=TOO_LATE, booked=True, decision=Resolution.REFUNDED),
+            output("b", 40_000, depth=2, paid_at=TOO_LATE + 1),
+            window_closed=True,
+        ),
+        CG,
+        flags=(Flag.LATE,),
+        received_sat=80_000,
+        remaining_sat=0,
+        confirmations=2,
+        tx_hash="b",
+    ),
+    case(
+        "late coins on top of a paid one were refunded: it stays paid",
+        credited(
+            output("a", 40_000, depth=9, booked=True),
+            output("b", 40_000, depth=9, paid_at=TOO_LATE, booked=True, decision=Resolution.REFUNDED),
+            promise=HOLD,
+        ),
+        F,
+        flags=(Flag.LATE,),
+    ),
+    case(
+        "set aside coins that are forwarded do not make a payment forwarded",
+        credited(
+            output("a", 40_000, depth=9, booked=True),
+            output("b", 40_000, depth=9, paid_at=TOO_LATE, booked=True, forwarded=True, decision=Resolution.IGNORE),
+            promise=HOLD,
+            watch_only=False,
+        ),
+        CD,
     ),
 ]
 

@@ -31,6 +31,8 @@ _WEIGHTS = {
     "hear": 6,
     "restart": 2,
     "spend": 2,
+    "resolve": 3,
+    "decided": 2,
 }
 _NUMBERS = {"look": 40}
 _USUALLY = {
@@ -38,6 +40,7 @@ _USUALLY = {
     "buy": ("pay", "mine", "mine", "mine", "look", "look"),
     "evict": ("evict", "look", "relay"),
     "bounce": ("look", "replace", "hear", "relay", "look"),
+    "decided": ("create", "wait", "pay", "look", "resolve", "mine", "mine", "look", "resolve", "look"),
     "node_stops": ("node_stops", "look", "node_starts", "look", "node_starts", "look"),
     "node_regresses": ("node_regresses", "look", "node_starts", "look", "node_hears", "look"),
 }

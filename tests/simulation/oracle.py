@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from payments.facts import COINBASE_MATURITY
+from payments.facts import COINBASE_MATURITY, Resolution
 from payments.model import LatePolicy, OutPoint, Terms
 from payments.record import PaymentRecord
 from storage.tx import Row
@@ -17,7 +17,11 @@ from tests.storage.invariants import check_quiet
 
 __all__ = ["Oracle", "blocks_until_final", "check_quiet", "snapshot"]
 
-_TABLES = ("payment", "output", "incoming_tx", "block", "transfer", "transfer_line", "account", "event", "sweep")
+_SET_ASIDE = (Resolution.IGNORE, Resolution.REFUNDED)
+_TABLES = (
+    *("payment", "output", "incoming_tx", "block", "transfer", "transfer_line", "account", "event", "sweep"),
+    *("resolution", "resolution_output"),
+)
 
 
 def snapshot(tx: StorageTx) -> dict[str, list[tuple[Any, ...]]]:
@@ -50,10 +54,13 @@ class Found(NamedTuple):
 
 
 class Oracle:
-    """Reads the node's active chain and mempool; knows nothing of the till but the promises."""
+    """Reads the node's active chain and mempool; knows nothing of the till but the promises, and what the operator
+    said about which coins."""
 
-    def __init__(self, world: World, promises: Mapping[int, Promise]) -> None:
-        self.world, self.promises = world, promises
+    def __init__(
+        self, world: World, promises: Mapping[int, Promise], decided: Mapping[OutPoint, Resolution] | None = None
+    ) -> None:
+        self.world, self.promises, self.decided = world, promises, decided or {}
         self.found: dict[int, list[Found]] = {p.number: [] for p in world.payables}
         number_of = {p.script: p.number for p in world.payables}
         self.spender: dict[OutPoint, str] = {}
@@ -97,6 +104,11 @@ class Oracle:
         due = {worth(terms, counted) for counted in sums}
         assert record.facts.credits_posted in due, f"{record.facts.credits_posted} credits, {due} due"
         least = max(1, terms.amount_sat - terms.tolerance_sat)
+        kept = [f for f in found if self.decided.get(f.outpoint) not in _SET_ASIDE]
+        assert record.state.remaining_sat == max(0, terms.amount_sat - sum(f.value_sat for f in kept)) or (
+            record.state.remaining_sat == 0 and sum(f.value_sat for f in kept) >= least
+        )
+        confirmed, received = sum(f.value_sat for f in kept if f.depth), sum(f.value_sat for f in kept)
         if record.facts.credits_posted > 0:
             expected = {"confirmed", "forwarded"} if forwarding else {"forwarded"}
         elif confirmed >= least or record.facts.ever_credited:
@@ -126,7 +138,10 @@ class Oracle:
         assert paid_at in moments or paid_at < max(moments), f"paid at {paid_at}, and it came at {moments}"
 
     def _may_count(self, outpoint: OutPoint, terms: Terms) -> tuple[bool, ...]:
-        """Whether an output may and may not give credits: both, where it depends on who saw what when."""
+        """Whether an output may and may not give credits: both, where it depends on who saw what when. The
+        operator's word about it settles that."""
+        if (word := self.decided.get(outpoint)) is not None:
+            return (word is Resolution.CREDIT,)
         if terms.late is not LatePolicy.HOLD:
             return (True,)
         moments = self._moments(outpoint.txid)

@@ -18,11 +18,14 @@ from node_watcher.chain_rules import rules_of
 from node_watcher.chain_scan import ChainScan
 from node_watcher.look import Looked
 from node_watcher.watchlist import Watchlist
+from payments.facts import Resolution
 from payments.model import ExcessPolicy, LatePolicy, Terms
+from payments.resolution import NotPossible
 from storage import payments
 from storage.credits import balance_of
 from storage.migrate import migrate
 from storage.records import payment_by_number
+from storage.resolutions import resolve
 from storage.spends import InsufficientCredits, spend_credits
 from storage.sqlite import SqliteEngine
 from storage.tx import Context
@@ -43,7 +46,7 @@ WORLDLY = (
 """What can happen outside of the till, also between two of its calls."""
 _MOSTLY = ("mine", "mine", "mine", "mine", "reorganise", "reorganise", "replace", "pay", "extend_rival", *WORLDLY)
 """Of what happens in the middle of a look, most moves the tip."""
-OURS = ("create", "look", "hear", "restart", "spend")
+OURS = ("create", "look", "hear", "restart", "spend", "resolve")
 _TROUBLES = (Trouble.WORLD, Trouble.FAIL, Trouble.CRASH, Trouble.WORLD, Trouble.PAUSE)
 T = TypeVar("T")
 _USERS = ("ann", "bob")
@@ -164,6 +167,22 @@ class Simulation:
             with suppress(InsufficientCredits):
                 run(database.write(spend_credits, user, amount, f"order {self.spent}", self.world.now))
 
+    def _resolve(self, draws: Draws) -> None:
+        """The operator decides about a payment, or about one coin of it, or is refused."""
+        if not self.world.payables:
+            return
+        database = self.process.database
+        payment = run(database.read(payment_by_number, draws.pick(self.world.payables).number))
+        action, known = draws.pick((Resolution.CREDIT, *Resolution)), payment.facts.outputs
+        coins = [draws.pick(known).outpoint] if known and draws.chance(30) else None
+        refund = f"{draws.below(10_000):064}" if action is Resolution.REFUNDED else None
+        with suppress(NotPossible):
+            done = run(
+                database.write(resolve, payment.id, action, "because", self.world.now, refund_txid=refund, coins=coins)
+            )
+            if not done.repeated:
+                self.steps.decide(action, done.decision.coins)
+
     def _restart(self, draws: Draws) -> None:
         run_in_loop(self.process.stop())
         self.process = run_in_loop(self._started())
@@ -244,7 +263,7 @@ class Simulation:
             run(self.process.database.read(self.steps.check))
 
     def _compare(self) -> None:
-        expected = oracle.Oracle(self.world, self.steps.promises)
+        expected = oracle.Oracle(self.world, self.steps.promises, self.steps.decided)
         records = [run(self.process.database.read(payment_by_number, p.number)) for p in self.world.payables]
         run(self.process.database.read(oracle.check_quiet))
         expected.compare(records, self.forwarding)

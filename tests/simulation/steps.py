@@ -7,10 +7,11 @@ I15 nothing while frozen, I16 nothing disappears without a reversal, and that fo
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from node_watcher.look import Looked
-from payments.facts import COINBASE_MATURITY
+from payments.facts import COINBASE_MATURITY, Resolution
 from payments.model import ExcessPolicy, OutPoint, Terms
 from storage.tx import Tx as StorageTx
 from tests.simulation.coins import Block, Unspent, read_tx
@@ -42,6 +43,7 @@ class StepCheck:
     def __init__(self, world: World) -> None:
         self.world = world
         self.promises: dict[int, Promise] = {}
+        self.decided: dict[OutPoint, Resolution] = {}
         self.forged: set[str] = set()
         self.looked: Looked | None = None
         self._transfer = self._event = 0
@@ -57,6 +59,13 @@ class StepCheck:
 
     def promise(self, number: int, user_id: str, terms: Terms) -> None:
         self.promises[number] = Promise(user_id, terms)
+
+    def decide(self, action: Resolution, coins: Iterable[OutPoint]) -> None:
+        """The operator's word. What he set aside once he never decides about again."""
+        for coin in coins:
+            assert self.decided.get(coin) in (None, Resolution.CREDIT), f"{coin} was set aside before"
+            assert self.decided.get(coin) is not action
+            self.decided[coin] = action
 
     def begin(self) -> None:
         self.looked = None

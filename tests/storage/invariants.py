@@ -15,7 +15,7 @@ from typing import Any
 from payments.counted import Counted
 from payments.ledger import transfers_due
 from payments.model import Status
-from payments.status import PaymentState, held, state_of
+from payments.status import PaymentState, aside, state_of
 from storage.records import fresh_facts, state_in, tip_height
 from storage.tx import Tx
 
@@ -124,7 +124,7 @@ def _state_and_credits_follow_from_the_facts(tx: Tx) -> None:
             continue
         counted = Counted(facts.terms, height)
         for output in facts.outputs:
-            if output.booked and output.outpoint not in held(facts):
+            if output.booked and output.outpoint not in aside(facts):
                 counted.add(output)
         assert row["credits_posted"] == counted.credits(row["credits_posted"]), row["number"]
 

@@ -18,11 +18,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from payments.difference import Check, Difference
-from payments.model import ExcessPolicy, IncomingTx, LatePolicy, OutputState
+from payments.facts import Resolution
+from payments.model import ExcessPolicy, IncomingTx, LatePolicy, OutPoint, OutputState
 from payments.record import PaymentRecord
-from storage import incoming
+from payments.resolution import NotPossible, coins_to_decide
+from payments.status import credits_for
+from storage import incoming, recorded
+from storage.attention import concerns
 from storage.credits import balance_of
 from storage.database import Database
+from storage.resolutions import resolve
 from storage.spends import spend_credits
 from tests.storage.conftest import CONTEXT
 from tests.storage.small_shop import FULL, MINUTE, SmallShop, paying
@@ -51,6 +56,7 @@ class World(RuleBasedStateMachine):
         self.mempool: dict[str, IncomingTx] = {}
         self.chain: list[list[IncomingTx]] = []
         self.payments: list[PaymentRecord] = []
+        self.decided: dict[OutPoint, Resolution] = {}
         self.made = 0
         self.spent = 0
         self.database = self._opened()
@@ -118,6 +124,49 @@ class World(RuleBasedStateMachine):
         if self.run(self.database.read(balance_of, user)) >= amount:
             self.spent += 1
             self.run(self.database.write(spend_credits, user, amount, f"order-{self.spent}", self.shop.now))
+
+    @precondition(lambda self: self.payments)
+    @rule(to=PICK, sat=AMOUNTS, coin=PICK, deep=st.booleans(), words=st.lists(st.sampled_from(Resolution), max_size=3))
+    def pay_late(self, to: int, sat: int, coin: int, deep: bool, words: list[Resolution]) -> None:
+        """What a decision is mostly about, at once; and the operator changes his mind."""
+        self.wait(61, looked=True)
+        tx = self._enter([(self.payments[to % len(self.payments)], sat)], {coin}, hint=True)
+        for _ in range(3 if tx is not None and deep else 0):
+            self._mine([tx.txid] if tx is not None and tx.txid in self.mempool else [])
+        self.at_tip()
+        for word in words:
+            self._resolve(to, word, 0, all_of_them=True)
+
+    @precondition(lambda self: self.payments)
+    @rule(of=PICK, action=st.sampled_from(Resolution), which=PICK, all_of_them=st.booleans())
+    def resolve(self, of: int, action: Resolution, which: int, all_of_them: bool) -> None:
+        """The operator decides, whatever is going on."""
+        self._resolve(of, action, which, all_of_them=all_of_them)
+
+    def _resolve(self, of: int, action: Resolution, which: int, *, all_of_them: bool) -> None:
+        """What is not possible is refused and changes nothing."""
+        payment = self.run(self.shop.payment(self.payments[of % len(self.payments)].number))
+        known = payment.facts.outputs
+        coins = None if all_of_them or not known else [known[which % len(known)].outpoint]
+        refund = "f" * 60 + f"{len(self.decided):04}" if action is Resolution.REFUNDED else None
+        before = self.run(self.database.read(recorded.fingerprint))
+        try:
+            done = self.run(
+                self.database.write(
+                    resolve, payment.id, action, "because", self.shop.now, refund_txid=refund, coins=coins
+                )
+            )
+        except NotPossible:
+            assert self.run(self.database.read(recorded.fingerprint)) == before
+            return
+        if done.repeated:
+            assert self.run(self.database.read(recorded.fingerprint)) == before
+            return
+        assert done.payment.facts.credits_posted == payment.facts.credits_posted
+        for coin in done.decision.coins:
+            assert self.decided.get(coin) in (None, Resolution.CREDIT), "a coin that was set aside is decided again"
+            self.decided[coin] = action
+        self.run(self.shop.check())
 
     # What the network does
 
@@ -218,6 +267,25 @@ class World(RuleBasedStateMachine):
             assert fact.booked or deep < 3, "deep enough and not booked: a lost payment"
             assert not fact.booked or deep, "booked and not in the chain"
         assert not any(o.booked for o in payment.facts.outputs if not o.live)
+        assert {o.outpoint: o.decision for o in payment.facts.outputs if o.decision} == {
+            o.outpoint: self.decided[o.outpoint] for o in payment.facts.outputs if o.outpoint in self.decided
+        }
+        terms, setting_aside = payment.facts.terms, (Resolution.IGNORE, Resolution.REFUNDED)
+        kept = [
+            o.value_sat for o in payment.facts.outputs if o.booked and self.decided.get(o.outpoint) not in setting_aside
+        ]
+        assert payment.facts.credits_posted <= credits_for(terms, sum(kept)), "credits for what was sent back"
+        for one in self.run(self.database.read(concerns)):
+            found = next(p for p in self.payments if p.id == one.payment_id)
+            assert self._may_be_decided(found.number), "on the list, and nothing can be done about it"
+
+    def _may_be_decided(self, number: int) -> bool:
+        record = self.run(self.shop.payment(number))
+        try:
+            coins_to_decide(record.facts, record.state, Resolution.IGNORE)
+        except NotPossible:
+            return False
+        return True
 
     def _compare_balance(self, user: str) -> None:
         def credited_and_spent(tx: Any) -> int:

@@ -70,3 +70,31 @@ async def test_sqlite_tables_are_strict(database_url: str) -> None:
                     "INSERT INTO till (only_row, network, created_at) VALUES (1, 'regtest', :when)", when="yesterday"
                 )
             )
+
+
+async def test_a_till_of_the_first_schema_goes_on(database_url: str) -> None:
+    """The decision about a whole payment, which nobody could make, is gone; the payments are there."""
+    engine = engine_for(database_url, Context())
+    _, name, text = migrate.steps(engine.name)[0]
+    connection = engine.connect()
+    tx = engine.tx(connection)
+    engine.begin(connection, write=True)
+    engine.script(connection, text)
+    tx.execute("CREATE TABLE migration (number INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL)")
+    tx.execute("INSERT INTO migration (number, name) VALUES (1, :name)", name=name)
+    tx.execute("INSERT INTO till (only_row, network, created_at) VALUES (1, 'regtest', 5)")
+    tx.execute("INSERT INTO keychain (id, fingerprint, descriptor, watch_only, created_at) VALUES (1, 'fp', 'd', 1, 5)")
+    tx.execute(
+        "INSERT INTO payment (number, id, user_id, package_id, metadata, keychain_id, address_index, address,"
+        " script_pubkey, watch_only, amount_sat, credits, confirmations_required, tolerance_sat, late, excess, tiers,"
+        " created_at, expires_at, status, remaining_sat) VALUES (1, 'p', 'u1', 'small', '{}', 1, 0, 'a', :script, 1,"
+        " 40000, 400, 3, 0, 'hold', 'credit', '[]', 5, 6, 'pending', 40000)",
+        script=b"s",
+    )
+    engine.commit(connection)
+    connection.close()
+    async with Database(database_url) as database:
+        row = await database.read(lambda tx: tx.one("SELECT * FROM payment"))
+        assert row is not None
+        assert row["id"] == "p"
+        assert "resolution" not in row.keys()  # noqa: SIM118 - a sqlite3.Row

@@ -8,6 +8,7 @@ from payments.coin import Coin
 from payments.model import IncomingTx, OutPoint, Status
 from payments.record import PaymentRecord
 from storage import late_forwards, sweeps, waiting_sweeps
+from storage.attention import concerns
 from storage.coins_due import backlog_sat, coins_due
 from storage.errors import AlreadyThere
 from storage.sweeps import FINAL_DEPTH, Sweep
@@ -232,6 +233,8 @@ async def test_a_payment_whose_coins_are_late_is_told_of_once(shop: SmallShop) -
     await shop.check()
     assert (await shop.events(payment.number))[-1] == "forwarding_failed"
     assert await shop.database.read(late_forwards.told) == late
+    (concern,) = await shop.database.read(concerns)
+    assert (concern.kind, concern.payment_id, concern.txid, concern.sat) == ("forward", payment.id, "s", FULL)
     await shop.mine(IncomingTx("s", (coins[0].outpoint,), (), False))
     assert await shop.database.read(late_forwards.in_unmined_sweeps, until) == set()
     await shop.database.write(late_forwards.record_arrived, late)
