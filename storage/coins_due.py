@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from payments.coin import Coin
 from payments.model import OutPoint
 from storage.dead_sweeps import DEAD
@@ -41,6 +43,20 @@ def coins_of(tx: Tx, sweep_txid: str) -> list[Coin]:
         sweep=sweep_txid,
     )
     return [_coin(row) for row in rows]
+
+
+def coins_at(tx: Tx, outpoints: Iterable[OutPoint]) -> list[Coin]:
+    """The coins there, in that order, whatever became of them; without those that are none of this till."""
+    found = []
+    for outpoint in outpoints:
+        row = tx.one(
+            f"{_COIN} FROM output o JOIN payment p ON p.number = o.payment_number"
+            " WHERE o.txid = :txid AND o.vout = :vout",
+            **outpoint._asdict(),
+        )
+        if row is not None:
+            found.append(_coin(row))
+    return found
 
 
 def backlog_sat(tx: Tx) -> int:
