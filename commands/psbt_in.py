@@ -76,7 +76,7 @@ async def _sent(database: Database, sweep: Sweep, inputs: int, patience: int) ->
                     " the service runs and /readyz is green"
                 )
                 return CameIn(sweep, came.state, inputs, True, True, said)
-            progress.step("sent by the service, seconds", int(time.monotonic() - begun), patience)
+            progress.step("what the service does, seconds", int(time.monotonic() - begun), patience)
             await asyncio.sleep(_POLL_SECONDS)
     finally:
         progress.end()
