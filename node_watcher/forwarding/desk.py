@@ -11,10 +11,18 @@ from decimal import Decimal
 from node_watcher.clock import Clock, now_ms
 from node_watcher.meter import Meter
 from node_watcher.rpc import Rpc
-from node_watcher.signing.signer import SignedTx, Signer, SweepInput, SweepRefused, estimate_vsize
+from node_watcher.signing.signer import (
+    SignedTx,
+    Signer,
+    SigningFailed,
+    SweepInput,
+    SweepRefused,
+    estimate_vsize,
+)
 from payments.coin import Coin
 from payments.forward import ForwardRules, fee_for
 from payments.model import BlockId
+from payments.sweep_plan import VsizeOf
 from storage.database import Database
 
 _FIGURE = re.compile(r"\d+(\.\d+)?")
@@ -30,21 +38,27 @@ class Destination:
 
 @dataclass(slots=True)
 class Desk:
-    """The node, the database, the signer and the owner's rules, for one keychain."""
+    """The node, the database, the signer and the owner's rules, for one keychain.
+
+    Without a `signer` somebody signs elsewhere, in his own time; `size` is then what his signatures need.
+    """
 
     rpc: Rpc
     database: Database
-    signer: Signer
+    signer: Signer | None
     destination: Destination
     rules: ForwardRules
     keychain_id: int
     network: str
     meter: Meter = field(default_factory=Meter)
     clock: Clock = now_ms
+    size: VsizeOf | None = None
     _said: dict[str, str] = field(default_factory=dict)
 
     def vsize_of(self, inputs: int) -> int:
         """Virtual bytes of a sweep of so many coins, never too few."""
+        if self.size is not None:
+            return self.size(inputs)
         return estimate_vsize(inputs, self.destination.script_pubkey)
 
     async def sign(self, coins: Sequence[Coin], fee_sat: int, feerate: Decimal | None, tip: BlockId) -> SignedTx:
@@ -81,5 +95,11 @@ class Desk:
             del self._said[about]
 
     def _sign(self, coins: Sequence[Coin], fee_sat: int, tip: BlockId) -> SignedTx:
-        inputs = [SweepInput(c.outpoint, c.value_sat, c.address_index, c.script_pubkey) for c in coins]
-        return self.signer.sign_sweep(inputs, self.destination.script_pubkey, fee_sat, tip.height)
+        if self.signer is None:
+            raise SigningFailed("nobody signs here")
+        return self.signer.sign_sweep(inputs_of(coins), self.destination.script_pubkey, fee_sat, tip.height)
+
+
+def inputs_of(coins: Sequence[Coin]) -> list[SweepInput]:
+    """The coins as whoever signs is told of them."""
+    return [SweepInput(c.outpoint, c.value_sat, c.address_index, c.script_pubkey) for c in coins]
