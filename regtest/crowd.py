@@ -32,12 +32,12 @@ class Package(NamedTuple):
 
 PACKAGES = (
     Package("crumb", 2_000, 20, 8),
-    Package("small", 9_000, 90, 30),
+    Package("small", 15_000, 150, 30),
     Package("medium", 60_000, 650, 40),
     Package("large", 400_000, 4_800, 17),
     Package("giant", 2_000_000, 25_000, 5),
 )
-"""At three satoshi for a virtual byte a crumb is not worth its input; all others are."""
+"""At five satoshi for a virtual byte a crumb is not worth its input, and a small one not a sweep of its own."""
 SMALL, MEDIUM = PACKAGES[1], PACKAGES[2]
 PAYMENTS = {"max_open_per_user": 1_000, "timeout_minutes": 60}
 
@@ -105,8 +105,8 @@ class Crowd:
                 return Purchase(number, package, "more", coins=[price * 3 // 2 + 123])
             case 7 | 19:
                 part = self._dice.randint(price // 3, price * 2 // 3)
-                # Of a small price each half is worth its input at most just so, of a crumb none is: halves of more.
-                package, part = (package, part) if price > SMALL.price_sat else (SMALL, 3_000)
+                if price <= SMALL.price_sat:  # the one part is not worth its input, the other is
+                    package, part = SMALL, 3_000
                 return Purchase(number, package, "halves", coins=[part, package.price_sat - part])
             case 13:
                 return Purchase(number, package, "late", coins=[price])

@@ -1,4 +1,4 @@
-"""Blocks that others have seen: a node that is killed forgets what it had not written to its disk, and gets them again."""
+"""Blocks that others have seen: a node that was killed lacks what it had not written to its disk, and gets it again."""
 
 from __future__ import annotations
 
@@ -6,14 +6,30 @@ from collections.abc import Collection
 
 from regtest.node import RegtestNode
 
+_SILENT = "-walletbroadcast=0"
+
 
 class WitnessedBlocks:
     """Mines for one node and keeps every block, as its peers would."""
 
     def __init__(self, node: RegtestNode) -> None:
-        """The node was restarted just now: everything up to here is on its disk."""
-        self._node, self._begin = node, node.height
+        self._node = node
+        self._begin = 0
         self._blocks: list[str] = []
+        self.wallets_speak()
+
+    def wallets_speak(self) -> None:
+        """A restart, after which everything is on its disk, and its wallets send what they hold, as usual."""
+        self._restart([])
+
+    def wallets_are_silent(self) -> None:
+        """A restart, after which its wallets send nothing: what its mempool has lost nobody else brings back."""
+        self._restart([_SILENT])
+
+    def _restart(self, words: list[str]) -> None:
+        self._node.extra_args = [word for word in self._node.extra_args if word != _SILENT] + words
+        self._node.restart()
+        self._begin, self._blocks = self._node.height, []
 
     def mine(self, blocks: int = 1) -> None:
         self._keep(self._node.mine(blocks))

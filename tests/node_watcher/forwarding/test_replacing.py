@@ -95,6 +95,18 @@ async def test_a_stuck_sweep_is_bumped_twice_and_arrives_once(rig: Rig, owner: s
     assert await rig.balance("u0") == 400
 
 
+async def test_signatures_of_another_length_hold_no_bump_up(rig: Rig, owner: str) -> None:
+    """Thirty signatures are seldom as long as the thirty before them. From 1 sat/vB a replacement pays just the least
+    that a node asks for, which is counted by the size of the new one."""
+    await confirmed(rig, *[50_000 + number for number in range(30)])
+    forwarder = rig.new_forwarder(owner, target_blocks=1)
+    assert await go(rig, forwarder) == 1
+    for bumped in range(1, 5):
+        await empty_blocks(rig, 1)
+        await go(rig, forwarder)
+        assert len(await family(rig)) == 1 + bumped, f"bump {bumped} was refused"
+
+
 async def test_no_bump_exceeds_the_cap(rig: Rig, owner: str, caplog: pytest.LogCaptureFixture) -> None:
     await confirmed(rig, 400_000)
     forwarder = rig.new_forwarder(owner, target_blocks=1, max_feerate=Decimal("2.5"))
