@@ -58,8 +58,6 @@ class ItsOwnHand:
     )
     deaths_of_a_replacement = (
         *_around("getmempoolentry"),
-        *_around("getmempoolinfo"),
-        *_around("estimatesmartfee"),
         *_around("testmempoolaccept"),
         *_of_write("store_replacement"),
         *_around("sendrawtransaction"),

@@ -48,6 +48,8 @@ class WitnessedBlocks:
         """kill -9, and it comes back with the chain as it was. Its mempool is gone (`-persistmempool=0`)."""
         self._node.kill()
         self._node.start()
+        if lost := self._node.mempool():
+            raise RuntimeError(f"somebody brought {lost} back: are the wallets silent?")
         for block in self._blocks[self._node.height - self._begin :]:
             self._node.rpc("submitblock", block)
         if self._node.height != self._begin + len(self._blocks):
