@@ -51,9 +51,10 @@ SETTINGS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def forgetful_node(bitcoind_binary: BitcoindPrograms) -> Iterator[RegtestNode]:
-    """It asks for 5 sat/vB, as everybody pays, and starts with an empty mempool."""
+    """It asks for 5 sat/vB, as everybody pays, and starts with an empty mempool. One for each scenario: what another
+    one paid to get through would be in its estimates."""
     arguments = ["-minrelaytxfee=0.00005", "-persistmempool=0"]
     with SteadyNode(bitcoind_binary, extra_args=arguments) as node:
         yield node.fund(60)
