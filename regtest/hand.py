@@ -78,7 +78,10 @@ def plan(till: RunningService) -> dict[str, Any]:
 
 
 def all_is_on_its_way(till: RunningService) -> bool:
-    """Nothing is planned, nothing is left to be broadcast, and the service has read every block."""
+    """Nothing is planned, the service knows of every sweep that it was sent, and the node has each of them."""
     till.wait_level(timeout=60)
-    planned = plan(till)
-    return not planned["batches"] and all(sweep["state"] != "stored" for sweep in planned["sweeps"])
+    planned, waiting = plan(till), till.node.mempool()
+    return not planned["batches"] and all(
+        sweep["state"] != "stored" and (sweep["mined_at"] is not None or sweep["txid"] in waiting)
+        for sweep in planned["sweeps"]
+    )
