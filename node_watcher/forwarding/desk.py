@@ -25,6 +25,7 @@ from payments.model import BlockId
 from payments.sweep_plan import VsizeOf
 from storage.database import Database
 
+_TRIES = 16
 _FIGURE = re.compile(r"\d+(\.\d+)?")
 
 
@@ -66,11 +67,17 @@ class Desk:
 
         Raises `SignerError`.
         """
-        signed = await asyncio.to_thread(self._sign, coins, fee_sat, tip)
+        signed = await asyncio.to_thread(self._sign, coins, fee_sat, tip.height)
         if feerate is not None and (exact := fee_for(signed.vsize, feerate)) < fee_sat:
             # Other bytes have other signatures, some a byte longer: what would pay too little by that stays as it was.
-            again = await asyncio.to_thread(self._sign, coins, exact, tip)
+            again = await asyncio.to_thread(self._sign, coins, exact, tip.height)
             signed = again if exact >= fee_for(again.vsize, feerate) else signed
+        for earlier in range(1, _TRIES):
+            if feerate is None or self._fits(signed, feerate):
+                break
+            # Where the feerate is the cap itself only one fee fits a size: another locktime makes other signatures.
+            fee = fee_for(signed.vsize, feerate)
+            signed = await asyncio.to_thread(self._sign, coins, fee, max(0, tip.height - earlier))
         if signed.fee_sat > self.rules.max_feerate * signed.vsize:
             raise SweepRefused(
                 f"a fee of {signed.fee_sat} sat for {signed.vsize} vB is above forwarding.max_feerate ="
@@ -94,10 +101,13 @@ class Desk:
         for about in [a for a in self._said if a.startswith(kind) and a not in still]:
             del self._said[about]
 
-    def _sign(self, coins: Sequence[Coin], fee_sat: int, tip: BlockId) -> SignedTx:
+    def _fits(self, signed: SignedTx, feerate: Decimal) -> bool:
+        return fee_for(signed.vsize, feerate) <= signed.fee_sat <= self.rules.max_feerate * signed.vsize
+
+    def _sign(self, coins: Sequence[Coin], fee_sat: int, locktime: int) -> SignedTx:
         if self.signer is None:
             raise SigningFailed("nobody signs here")
-        return self.signer.sign_sweep(inputs_of(coins), self.destination.script_pubkey, fee_sat, tip.height)
+        return self.signer.sign_sweep(inputs_of(coins), self.destination.script_pubkey, fee_sat, locktime)
 
 
 def inputs_of(coins: Sequence[Coin]) -> list[SweepInput]:

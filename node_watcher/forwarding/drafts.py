@@ -42,6 +42,7 @@ async def draft(
         stored_height=tip.height,
         family=replaces.family if replaces else signed.txid,
         replaces=replaces.txid if replaces else None,
+        destination=desk.destination.address,
     )
 
 
