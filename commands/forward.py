@@ -18,7 +18,9 @@ from commands.console import (
     with_database,
 )
 from commands.forward_plan import Planned, planned_view, show_planned
+from commands.forward_psbt import psbt
 from commands.forward_rules import forward_rules
+from commands.keychain import destination_of, public_keychain
 from commands.node_client import rpc_client
 from commands.progress import Progress
 from commands.till import reading, writing
@@ -27,7 +29,6 @@ from node_watcher.clock import now_ms
 from node_watcher.forwarding.feerate import feerates
 from node_watcher.rpc import NodeError
 from node_watcher.signing.signer import estimate_vsize
-from payments.address import AddressError, script_pubkey
 from payments.sweep_plan import plan as plan_of
 from storage import forward_orders
 from storage.database import Database
@@ -35,6 +36,7 @@ from storage.forward_orders import Answer
 from storage.forwarding_view import forwarding_view
 
 app = typer.Typer(no_args_is_help=True, help="Money out (forwarding mode): what goes when, and why not yet.")
+app.command("psbt")(psbt)
 _PATIENCE_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 
@@ -55,10 +57,8 @@ def plan(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> 
 
 @with_database
 async def _plan(settings: Settings) -> Planned:
-    try:
-        script = script_pubkey(settings.wallet.forward_to or "", settings.node.network)
-    except AddressError as error:
-        refuse(f"wallet.forward_to: {error}")
+    script, offline = destination_of(settings).script_pubkey, settings.wallet.mode == "offline"
+    size = public_keychain(settings).size if offline else None
     rules, rpc = forward_rules(settings.forwarding), rpc_client(settings)
     try:
         async with reading(settings) as database:
@@ -66,8 +66,9 @@ async def _plan(settings: Settings) -> Planned:
         rates = await feerates(rpc, rules.target_blocks, settings.node.network)
     finally:
         await rpc.close()
-    made = plan_of(view.coins, rates.now, rules, lambda inputs: estimate_vsize(inputs, script), now_ms())
-    return Planned(view, made, rates.now, rules)
+    vsize_of = size or (lambda inputs: estimate_vsize(inputs, script))
+    made = plan_of(view.coins, rates.now, rules, vsize_of, now_ms(), at_once=offline)
+    return Planned(view, made, rates.now, rules, offline)
 
 
 @app.command("run")
@@ -120,13 +121,13 @@ async def _withdraw(database: Database, number: int) -> Answer:
 @app.command("pause")
 def pause(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Sign nothing new until `resume`. What has left already is kept alive; credits go on."""
-    _pause(_forwarding(settings_from(config)), True, as_json)
+    _pause(_signing(settings_from(config)), True, as_json)
 
 
 @app.command("resume")
 def resume(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Go on after `pause`."""
-    _pause(_forwarding(settings_from(config)), False, as_json)
+    _pause(_signing(settings_from(config)), False, as_json)
 
 
 def _pause(settings: Settings, paused: bool, as_json: bool) -> None:
@@ -163,7 +164,7 @@ def _forwarding(settings: Settings) -> Settings:
 def _signing(settings: Settings) -> Settings:
     if _forwarding(settings).wallet.mode == "offline":
         refuse(
-            "wallet.signer_socket is not set: nobody signs for this till,"
-            " its coins wait until you sign for them elsewhere."
+            "wallet.signer_socket is not set: nobody signs here, and coins wait until you do;"
+            " `nodetill forward psbt` hands out what is to be signed, and takes it back."
         )
     return settings

@@ -20,18 +20,20 @@ from storage.forwarding_view import ForwardingView, OpenSweep
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """`feerate` in sat/vB, None without an estimate."""
+    """`feerate` in sat/vB, None without an estimate. `offline`: nobody signs here."""
 
     view: ForwardingView
     plan: Plan
     feerate: Decimal | None
     rules: ForwardRules
+    offline: bool = False
 
 
 def planned_view(planned: Planned) -> dict[str, Any]:
     """For programs. Amounts in satoshi, shares in percent as text."""
     return {
-        "paused": planned.view.paused,
+        "paused": planned.view.paused and not planned.offline,
+        "waits_for": "psbt" if planned.offline else None,
         "feerate": None if planned.feerate is None else f"{planned.feerate:f}",
         "max_feerate": f"{planned.rules.max_feerate:f}",
         "batches": [
@@ -56,10 +58,13 @@ def show_planned(planned: Planned) -> None:
     out = Console(soft_wrap=True, highlight=False)
     now = "no estimate" if planned.feerate is None else f"{planned.feerate:.2f} sat/vB"
     out.print(f"Feerate {now}, cap {planned.rules.max_feerate} sat/vB.")
-    if planned.view.paused:
+    if planned.offline:
+        out.print("Nobody signs here: coins wait for `nodetill forward psbt`.")
+    elif planned.view.paused:
         out.print("Forwarding is paused: nothing is signed until `nodetill forward resume`.")
     if planned.plan.batches:
-        table = Table("inputs", "BTC", "fee (sat)", "share", title="goes with the next round", title_justify="left")
+        table = Table("inputs", "BTC", "fee (sat)", "share", title_justify="left")
+        table.title = "waits for a PSBT that you sign" if planned.offline else "goes with the next round"
         for batch in planned.plan.batches:
             share = f"{_share(batch.fee_sat, batch.value_sat)} %"
             table.add_row(str(len(batch.coins)), btc_text(batch.value_sat), str(batch.fee_sat), share)

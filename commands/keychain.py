@@ -15,8 +15,11 @@ from node_watcher.signing.remote import RemoteSigner
 from node_watcher.signing.seed import open_seed
 from node_watcher.signing.seed_file import SeedError
 from node_watcher.signing.signer import Signer
+from node_watcher.signing.spending_size import max_wallet_vsize
+from node_watcher.signing.wallet_scripts import WalletScripts
 from payments.address import AddressError, script_pubkey
 from payments.descriptor import DescriptorError, RangedDescriptor
+from payments.sweep_plan import VsizeOf
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,15 @@ class Keychain:
     watch_only: bool = True
     signer: Signer | None = None
     destination: Destination | None = None
+
+    @property
+    def size(self) -> VsizeOf | None:
+        """Virtual bytes of a sweep, where somebody signs elsewhere for a wallet of any kind; None where a signer does,
+        for P2WPKH coins."""
+        if self.signer is not None or self.destination is None:
+            return None
+        wallet, script = WalletScripts(self.descriptor), self.destination.script_pubkey
+        return lambda inputs: max_wallet_vsize(wallet, inputs, script)
 
 
 def open_keychain(settings: Settings, ask: Callable[[str], str] = getpass) -> Keychain:

@@ -90,10 +90,11 @@ class Recording:
             "watch_only": keychain.watch_only,
             "rules": asdict(rules) | {"checkpoints": [list(pin) for pin in rules.checkpoints]},
         }
-        if keychain.signer is not None and keychain.destination is not None:
+        if keychain.destination is not None:
             header["forwarding"] = {
                 "to": keychain.destination.address,
                 "script": keychain.destination.script_pubkey.hex(),
+                "signs": keychain.signer is not None,
                 **forward_rules_record(settings.forwarding),
             }
         return header

@@ -161,17 +161,18 @@ async def _watcher(
     for witness in witnesses:
         stack.push_async_callback(witness.rpc.close)
     forwarder = None
-    if keychain.signer is not None and keychain.destination is not None:
+    if keychain.destination is not None:
         forwarder = Forwarder(
             rpc,
             database,
-            tape.signer(keychain.signer),
+            None if keychain.signer is None else tape.signer(keychain.signer),
             keychain.destination,
             forward_rules(settings.forwarding),
             keychain_id=keychain_id,
             network=network,
             meter=meter,
             clock=clock,
+            size=keychain.size,
         )
     mempool = Mempool(rpc, database, watchlist, meter=meter, clock=clock)
     self_audit = SelfAudit(

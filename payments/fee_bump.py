@@ -10,16 +10,22 @@ from payments.forward import DUST_SAT, ForwardRules, fee_for, within_share
 _STEP = Decimal("1.25")
 """A sweep that waits although it pays what is asked offers a quarter more."""
 
+_SPREAD = 200
+"""A sweep is hardly ever smaller than its largest size less so many parts of it: signatures have 71 or 72 bytes of the
+272 weight units of an input."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A sweep in the mempool. `blocks`: how many came since it was signed; `late`: its deadline is over."""
+    """A sweep in the mempool. `blocks`: how many came since it was signed; `late`: its deadline is over.
+    `next_vsize`: what its replacement may measure at most, as other signatures are of another length."""
 
     value_sat: int
     fee_sat: int
     vsize: int
     blocks: int
     late: bool
+    next_vsize: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,10 @@ def bump_of(
         return NoBump()
     if feerate is None:
         return NoBump("the node has no fee estimate yet")
-    least = sweep.fee_sat + fee_for(sweep.vsize, increment)
-    most = int((rules.max_feerate * sweep.vsize).to_integral_value(ROUND_FLOOR))
+    # BIP125: a replacement pays the increment for its own size.
+    least = sweep.fee_sat + fee_for(max(sweep.vsize, sweep.next_vsize), increment)
+    smallest = sweep.next_vsize - -(-sweep.next_vsize // _SPREAD) if sweep.next_vsize else sweep.vsize
+    most = int((rules.max_feerate * min(sweep.vsize, smallest)).to_integral_value(ROUND_FLOOR))
     wanted = max(least, fee_for(sweep.vsize, feerate), int(sweep.fee_sat * _STEP) + 1)
     fee = min(wanted, most)
     if fee < least:

@@ -30,15 +30,15 @@ class Ended:
             )
 
 
-def main(*words: str, environ: Mapping[str, str] | None = None, timeout: float = 60.0) -> Ended:
-    """Run `main.py WORDS…` to its end, with no setting from our own environment."""
+def main(*words: str, environ: Mapping[str, str] | None = None, timeout: float = 60.0, given: str = "") -> Ended:
+    """Run `main.py WORDS…` to its end, with no setting from our own environment, and `given` on standard input."""
     done = subprocess.run(
         [sys.executable, str(ROOT / "main.py"), *words],
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
-        stdin=subprocess.DEVNULL,
+        input=given,
         cwd=ROOT,
         env=clean_environment(environ),
     )

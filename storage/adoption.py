@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from payments.model import OutPoint
-from storage.coins_due import coins_at
+from storage.coins_due import booked_coins_at
 from storage.evaluation import Change, evaluate
 from storage.sweeps import Sweep, adopt_sweep, in_active_block, sweep_by_txid
 from storage.tx import Tx
@@ -33,7 +33,7 @@ def adopt(
     """
     if sweep_by_txid(tx, txid) is not None:
         return None
-    coins = coins_at(tx, spends)
+    coins = booked_coins_at(tx, spends)
     if len(coins) != len(set(spends)) or sum(coin.value_sat for coin in coins) <= arrives_sat:
         return None
     value = sum(coin.value_sat for coin in coins)

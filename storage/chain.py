@@ -101,6 +101,15 @@ def _move(tx: Tx, block: BlockId) -> None:
     )
 
 
+def paid_in(tx: Tx, txid: str) -> str | None:
+    """Hash of the block of the active chain that holds a transaction which paid us."""
+    row = tx.one(
+        "SELECT b.hash FROM block_tx l JOIN block b ON b.hash = l.block_hash WHERE l.txid = :txid AND b.active = 1",
+        txid=txid,
+    )
+    return None if row is None else str(row["hash"])
+
+
 def first_payment_at(tx: Tx) -> int | None:
     """When the oldest payment was created, in milliseconds; None while there is none."""
     row = tx.one("SELECT min(created_at) AS first FROM payment")

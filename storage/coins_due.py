@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from payments.coin import Coin
 from payments.model import OutPoint
@@ -45,18 +45,31 @@ def coins_of(tx: Tx, sweep_txid: str) -> list[Coin]:
     return [_coin(row) for row in rows]
 
 
-def coins_at(tx: Tx, outpoints: Sequence[OutPoint]) -> list[Coin]:
-    """Booked coins of forwarding payments at these outpoints, in this order; the others are left out."""
+def coins_at(tx: Tx, outpoints: Iterable[OutPoint]) -> list[Coin]:
+    """The coins there, in that order, whatever became of them; without those that are none of this till."""
     found = []
     for outpoint in outpoints:
         row = tx.one(
             f"{_COIN} FROM output o JOIN payment p ON p.number = o.payment_number"
-            " WHERE o.txid = :txid AND o.vout = :vout AND o.booked = 1 AND p.watch_only = 0",
+            " WHERE o.txid = :txid AND o.vout = :vout",
             **outpoint._asdict(),
         )
         if row is not None:
             found.append(_coin(row))
     return found
+
+
+def booked_coins_at(tx: Tx, outpoints: Sequence[OutPoint]) -> list[Coin]:
+    """Of the coins at these outpoints those that are booked, of forwarding payments, in this order."""
+    rows = [
+        tx.one(
+            "SELECT 1 AS booked FROM output o JOIN payment p ON p.number = o.payment_number"
+            " WHERE o.txid = :txid AND o.vout = :vout AND o.booked = 1 AND p.watch_only = 0",
+            **outpoint._asdict(),
+        )
+        for outpoint in outpoints
+    ]
+    return coins_at(tx, [outpoint for outpoint, row in zip(outpoints, rows, strict=True) if row is not None])
 
 
 def backlog_sat(tx: Tx) -> int:

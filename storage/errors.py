@@ -19,6 +19,10 @@ class AlreadyThere(StorageError):
     """A unique key refused a second row: what was to happen once has happened."""
 
 
+class NotToBeSpent(StorageError):
+    """These coins cannot go in a sweep now. One sentence; nothing was changed."""
+
+
 class CursorMoved(StorageError):
     """The chain cursor is not where the caller thought: somebody else moved it. Read it again."""
 

@@ -74,7 +74,8 @@ def store_replacement(tx: Tx, sweep: Sweep, coins: Sequence[Coin], now: int) -> 
     for version, others in spends_by_version(tx, family).items():
         if not spends & others:
             raise ValueError(f"sweep {sweep.txid} spends no coin of {version}: both could be mined")
-    _insert(tx, sweep, family, coins, parent["destination"], is_current=False, now=now)
+    to = sweep.destination or parent["destination"]  # the owner may have another address by now
+    _insert(tx, sweep, family, coins, to, is_current=False, now=now)
 
 
 def spends_by_version(tx: Tx, family: str) -> dict[str, set[OutPoint]]:

@@ -46,6 +46,12 @@ def keychain(tx: Tx, fingerprint: str, descriptor: str, *, watch_only: bool, now
     return int(row["id"])
 
 
+def keychain_id(tx: Tx, fingerprint: str) -> int | None:
+    """Number of the keychain of a descriptor; None where nothing was ever sold with it."""
+    row = tx.one("SELECT id FROM keychain WHERE fingerprint = :fingerprint", fingerprint=fingerprint)
+    return None if row is None else int(row["id"])
+
+
 def next_index(tx: Tx, keychain_id: int) -> int:
     """Index of the next address that will be handed out: none at or above it was ever shown."""
     row = tx.one("SELECT next_index FROM keychain WHERE id = :id", id=keychain_id)

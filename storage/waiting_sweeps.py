@@ -30,10 +30,10 @@ def to_rebuild(tx: Tx) -> list[tuple[Sweep, list[Coin]]]:
 
 
 def in_mempool(tx: Tx, signed_until: int) -> list[tuple[Sweep, list[Coin]]]:
-    """Newest versions of broadcast sweeps, signed at `signed_until` or below, whose coins are all still final."""
+    """Newest versions of sweeps that can be, signed at `signed_until` or below, whose coins are all still final."""
     found = []
     for current in sweeps_to_watch(tx):
-        if current.state != "broadcast" or mined_version(tx, current.family) is not None:
+        if mined_version(tx, current.family) is not None:
             continue
         head = versions(tx, current.family)[-1]
         if head.stored_height > signed_until or _spends(tx, head.txid) != _spends(tx, current.txid):

@@ -11,12 +11,21 @@ from decimal import Decimal
 from node_watcher.clock import Clock, now_ms
 from node_watcher.meter import Meter
 from node_watcher.rpc import Rpc
-from node_watcher.signing.signer import SignedTx, Signer, SweepInput, SweepRefused, estimate_vsize
+from node_watcher.signing.signer import (
+    SignedTx,
+    Signer,
+    SigningFailed,
+    SweepInput,
+    SweepRefused,
+    estimate_vsize,
+)
 from payments.coin import Coin
 from payments.forward import ForwardRules, fee_for
 from payments.model import BlockId
+from payments.sweep_plan import VsizeOf
 from storage.database import Database
 
+_TRIES = 16
 _FIGURE = re.compile(r"\d+(\.\d+)?")
 
 
@@ -30,21 +39,27 @@ class Destination:
 
 @dataclass(slots=True)
 class Desk:
-    """The node, the database, the signer and the owner's rules, for one keychain."""
+    """The node, the database, the signer and the owner's rules, for one keychain.
+
+    Without a `signer` somebody signs elsewhere, in his own time; `size` is then what his signatures need.
+    """
 
     rpc: Rpc
     database: Database
-    signer: Signer
+    signer: Signer | None
     destination: Destination
     rules: ForwardRules
     keychain_id: int
     network: str
     meter: Meter = field(default_factory=Meter)
     clock: Clock = now_ms
+    size: VsizeOf | None = None
     _said: dict[str, str] = field(default_factory=dict)
 
     def vsize_of(self, inputs: int) -> int:
         """Virtual bytes of a sweep of so many coins, never too few."""
+        if self.size is not None:
+            return self.size(inputs)
         return estimate_vsize(inputs, self.destination.script_pubkey)
 
     async def sign(self, coins: Sequence[Coin], fee_sat: int, feerate: Decimal | None, tip: BlockId) -> SignedTx:
@@ -52,11 +67,17 @@ class Desk:
 
         Raises `SignerError`.
         """
-        signed = await asyncio.to_thread(self._sign, coins, fee_sat, tip)
+        signed = await asyncio.to_thread(self._sign, coins, fee_sat, tip.height)
         if feerate is not None and (exact := fee_for(signed.vsize, feerate)) < fee_sat:
             # Other bytes have other signatures, some a byte longer: what would pay too little by that stays as it was.
-            again = await asyncio.to_thread(self._sign, coins, exact, tip)
+            again = await asyncio.to_thread(self._sign, coins, exact, tip.height)
             signed = again if exact >= fee_for(again.vsize, feerate) else signed
+        for earlier in range(1, _TRIES):
+            if feerate is None or self._fits(signed, feerate):
+                break
+            # Where the feerate is the cap itself only one fee fits a size: another locktime makes other signatures.
+            fee = fee_for(signed.vsize, feerate)
+            signed = await asyncio.to_thread(self._sign, coins, fee, max(0, tip.height - earlier))
         if signed.fee_sat > self.rules.max_feerate * signed.vsize:
             raise SweepRefused(
                 f"a fee of {signed.fee_sat} sat for {signed.vsize} vB is above forwarding.max_feerate ="
@@ -80,6 +101,15 @@ class Desk:
         for about in [a for a in self._said if a.startswith(kind) and a not in still]:
             del self._said[about]
 
-    def _sign(self, coins: Sequence[Coin], fee_sat: int, tip: BlockId) -> SignedTx:
-        inputs = [SweepInput(c.outpoint, c.value_sat, c.address_index, c.script_pubkey) for c in coins]
-        return self.signer.sign_sweep(inputs, self.destination.script_pubkey, fee_sat, tip.height)
+    def _fits(self, signed: SignedTx, feerate: Decimal) -> bool:
+        return fee_for(signed.vsize, feerate) <= signed.fee_sat <= self.rules.max_feerate * signed.vsize
+
+    def _sign(self, coins: Sequence[Coin], fee_sat: int, locktime: int) -> SignedTx:
+        if self.signer is None:
+            raise SigningFailed("nobody signs here")
+        return self.signer.sign_sweep(inputs_of(coins), self.destination.script_pubkey, fee_sat, locktime)
+
+
+def inputs_of(coins: Sequence[Coin]) -> list[SweepInput]:
+    """The coins as whoever signs is told of them."""
+    return [SweepInput(c.outpoint, c.value_sat, c.address_index, c.script_pubkey) for c in coins]

@@ -30,7 +30,7 @@ async def draft(
     Raises `SignerError`; `SweepRefused` when the node would not.
     """
     signed = await desk.sign(coins, fee_sat, feerate, tip)
-    await _acceptable(desk, signed)
+    await acceptable(desk, signed)
     return Sweep(
         signed.txid,
         signed.raw,
@@ -42,10 +42,12 @@ async def draft(
         stored_height=tip.height,
         family=replaces.family if replaces else signed.txid,
         replaces=replaces.txid if replaces else None,
+        destination=desk.destination.address,
     )
 
 
-async def _acceptable(desk: Desk, signed: SignedTx) -> None:
+async def acceptable(desk: Desk, signed: SignedTx) -> None:
+    """Raise `SweepRefused` when the node would not take it (`testmempoolaccept`)."""
     try:
         answer: list[dict[str, Any]] = await desk.rpc.call("testmempoolaccept", [signed.hex])
     except RpcError as error:

@@ -30,7 +30,7 @@ class Offers:
         """Offer what the node may not have: what was never seen to arrive, and what it has lost since."""
         desk = self._desk
         current = await desk.database.read(_current)
-        if not current:
+        if not current and not await desk.database.read(sweeps.pending_replacements):
             return 0
         if closed := await desk.database.write(sweeps.close_deep_sweeps):
             desk.meter.forward("confirmed", closed)

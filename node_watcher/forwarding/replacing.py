@@ -61,7 +61,8 @@ class Replacing:
         """Replace the newest version of a sweep; what is to be said of it, and 1 when the node took it."""
         desk = self._desk
         late = any(is_late(coin, desk.rules, desk.clock()) for coin in coins)
-        facts = Waiting(head.value_sat, head.fee_sat, head.vsize, tip.height - head.stored_height, late)
+        blocks, largest = tip.height - head.stored_height, desk.vsize_of(len(coins))
+        facts = Waiting(head.value_sat, head.fee_sat, head.vsize, blocks, late, largest)
         verdict = bump_of(facts, feerate, increment, desk.rules, asked=asked)
         if not isinstance(verdict, Bump):
             return verdict.reason, 0

@@ -160,7 +160,7 @@ class ReplayedTill:
         return Forwarder(
             rpc,
             self.database,
-            ReplayedSigner(player),
+            ReplayedSigner(player) if forwarding.get("signs", True) else None,
             Destination(forwarding["to"], bytes.fromhex(forwarding["script"])),
             _forward_rules(forwarding),
             keychain_id=self._keychain,
@@ -227,4 +227,4 @@ def rules_in(said: dict[str, Any]) -> ChainRules:
 
 def _forward_rules(header: dict[str, Any]) -> ForwardRules:
     texts = {name: Decimal(header[name]) for name in ("max_feerate", "max_fee_share")}
-    return ForwardRules(**{name: header[name] for name in header if name not in ("to", "script")} | texts)
+    return ForwardRules(**{name: header[name] for name in header if name not in ("to", "script", "signs")} | texts)

@@ -126,12 +126,12 @@ class Rig:
             meter=self.meter,
         )
 
-    def new_forwarder(self, address: str, **rules: Any) -> Forwarder:
+    def new_forwarder(self, address: str, *, signs: bool = True, **rules: Any) -> Forwarder:
         wanted: dict[str, Any] = {"max_feerate": Decimal(50), "target_blocks": 6, "min_sat": 1_000, **rules}
         return Forwarder(
             self.rpc,
             self.database,
-            self.signer,
+            self.signer if signs else None,
             Destination(address, script_pubkey(address, "regtest")),
             ForwardRules(**wanted),
             keychain_id=self.keychain,

@@ -54,6 +54,15 @@ def test_the_cap_is_never_exceeded() -> None:
     assert bump(replace(late, fee_sat=5_391), "90", asked=True) == refused, "nor when the operator asks"
 
 
+def test_the_next_one_may_measure_more_or_less() -> None:
+    """Other signatures have another length: the increment is paid for the largest size, and the cap kept by the
+    smallest."""
+    batch = Waiting(value_sat=5_000_000, fee_sat=3_430, vsize=3_430, blocks=6, late=False, next_vsize=3_442)
+    assert bump(batch, "1") == Bump(3_430 + 3_442)
+    assert bump(batch, "50") == Bump(50 * (3_442 - 18))
+    assert bump(replace(batch, next_vsize=0), "50") == Bump(50 * 3_430)
+
+
 def test_the_share_counts_until_the_deadline() -> None:
     full = replace(STUCK, fee_sat=4_891)
     refused = bump(full)

@@ -10,6 +10,7 @@ import pytest
 
 from node_watcher.clock import now_ms
 from node_watcher.forwarding.forwarder import Forwarder
+from node_watcher.rpc import RpcError
 from node_watcher.signing.signer import SignedTx, Signer, SignerDown, SigningFailed, SweepInput
 from payments.model import OutPoint, Status
 from payments.record import PaymentRecord
@@ -95,6 +96,18 @@ async def test_a_stuck_sweep_is_bumped_twice_and_arrives_once(rig: Rig, owner: s
     assert await rig.balance("u0") == 400
 
 
+async def test_signatures_of_another_length_hold_no_bump_up(rig: Rig, owner: str) -> None:
+    """Thirty signatures are seldom as long as the thirty before them. From 1 sat/vB a replacement pays just the least
+    that a node asks for, which is counted by the size of the new one."""
+    await confirmed(rig, *[50_000 + number for number in range(30)])
+    forwarder = rig.new_forwarder(owner, target_blocks=1)
+    assert await go(rig, forwarder) == 1
+    for bumped in range(1, 5):
+        await empty_blocks(rig, 1)
+        await go(rig, forwarder)
+        assert len(await family(rig)) == 1 + bumped, f"bump {bumped} was refused"
+
+
 async def test_no_bump_exceeds_the_cap(rig: Rig, owner: str, caplog: pytest.LogCaptureFixture) -> None:
     await confirmed(rig, 400_000)
     forwarder = rig.new_forwarder(owner, target_blocks=1, max_feerate=Decimal("2.5"))
@@ -105,6 +118,37 @@ async def test_no_bump_exceeds_the_cap(rig: Rig, owner: str, caplog: pytest.LogC
     assert all(s.fee_sat <= Decimal("2.5") * s.vsize for s in versions)
     assert 2 <= len(versions) < 6
     assert caplog.text.count("would exceed forwarding.max_feerate") == 1
+
+
+async def test_the_owner_has_another_address_by_now(rig: Rig, owner: str) -> None:
+    """The next version goes there, and what is stored says so."""
+    await confirmed(rig, 400_000)
+    await go(rig, rig.new_forwarder(owner, target_blocks=1))
+    await empty_blocks(rig, 1)
+    moved = rig.node.new_address()
+    assert await go(rig, rig.new_forwarder(moved, target_blocks=1)) == 1
+    first, second = await family(rig)
+    assert (first.destination, second.destination) == (owner, moved)
+    (out,) = rig.node.rpc("getrawtransaction", second.txid, True)["vout"]
+    assert out["scriptPubKey"]["address"] == moved
+
+
+async def test_one_that_the_node_refuses_is_bumped_as_well(rig: Rig, owner: str) -> None:
+    """It was stored when it paid enough, and what is enough has risen since."""
+    await confirmed(rig, 400_000)
+    forwarder = rig.new_forwarder(owner, target_blocks=1)
+
+    def refuse() -> None:
+        raise RpcError("sendrawtransaction", -26, "mempool min fee not met")
+
+    rig.rpc.before["sendrawtransaction"] = refuse  # once
+    assert await go(rig, forwarder) == 0
+    await empty_blocks(rig, 1)
+    rig.rpc.before["sendrawtransaction"] = refuse
+    assert await go(rig, forwarder) == 1
+    stored, dearer = await family(rig)
+    assert (stored.state, dearer.replaces) == ("stored", stored.txid)
+    assert rig.node.mempool() == {dearer.txid}
 
 
 async def test_the_answer_to_a_replacement_was_lost(rig: Rig, owner: str) -> None:
