@@ -14,7 +14,7 @@ class ForwardingSettings(Section):
 
     max_feerate: Number = Decimal(50)
     target_blocks: Whole = 6
-    max_fee_share: Number = Decimal(5)
+    max_fee_share: Number = Decimal(10)
     batch_window_minutes: Number = Decimal(0)
     batch_max_inputs: Whole = 200
     deadline_hours: Number = Decimal(48)

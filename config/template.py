@@ -115,7 +115,7 @@ def render(answers: Answers) -> str:
         "# Highest feerate in sat/vB, blocks to aim for, highest fee in percent of the value.",
         _line("max_feerate", None, 50),
         _line("target_blocks", None, 6),
-        _line("max_fee_share", None, 5),
+        _line("max_fee_share", None, 10),
         "# Minutes that a coin waits for company, most coins in one sweep, hours after which the percentage does not",
         "# count any more, least satoshi worth sending, satoshi that always stay.",
         _line("batch_window_minutes", None, 0),

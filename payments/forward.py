@@ -22,7 +22,7 @@ class ForwardRules:
     max_feerate: Decimal
     target_blocks: int
     min_sat: int
-    max_fee_share: Decimal = Decimal(5)
+    max_fee_share: Decimal = Decimal(10)
     batch_window_ms: int = 0
     batch_max_inputs: int = 200
     deadline_ms: int = 48 * 3_600_000

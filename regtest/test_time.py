@@ -103,10 +103,10 @@ def test_a_part_in_time_and_the_rest_too_late(till: RunningService, node: Regtes
 
 def test_a_part_alone_stays_expired_and_is_not_lost(till: RunningService, node: RegtestNode) -> None:
     payment = till.create("small", "half")
-    node.pay(payment["address"], 10_000)
+    node.pay(payment["address"], 20_000)
     till.wait_payment(payment["payment_id"], "expired")
     node.mine(3)
-    shown = till.wait_payment(payment["payment_id"], lambda p: p["confirmed_sat"] == 10_000)
+    shown = till.wait_payment(payment["payment_id"], lambda p: p["confirmed_sat"] == 20_000)
     assert (shown["status"], shown["flags"], shown["credited"]) == ("expired", ["underpaid"], 0)
     assert till.entries("half") == []
     (paid,) = shown["transactions"]

@@ -50,7 +50,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert settings.forwarding.max_feerate == Decimal(50)
     assert settings.forwarding.target_blocks == 6
     assert settings.forwarding.min_sat == 1_000
-    assert settings.forwarding.max_fee_share == 5
+    assert settings.forwarding.max_fee_share == 10
     assert (settings.forwarding.batch_window_ms, settings.forwarding.batch_max_inputs) == (0, 200)
     assert settings.forwarding.deadline_ms == 48 * 3_600_000
     assert settings.forwarding.hold == 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from payments.fee_bump import Bump, NoBump, Waiting, bump_of
 from payments.forward import ForwardRules, fee_for
 
-RULES = ForwardRules(max_feerate=Decimal(50), target_blocks=6, min_sat=1_000)
+RULES = ForwardRules(max_feerate=Decimal(50), target_blocks=6, min_sat=1_000, max_fee_share=Decimal(5))
 ONE = Decimal(1)
 STUCK = Waiting(value_sat=100_000, fee_sat=220, vsize=110, blocks=6, late=False)
 

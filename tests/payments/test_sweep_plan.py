@@ -14,7 +14,7 @@ from payments.forward import DUST_SAT, ForwardRules, fee_for
 from payments.model import OutPoint
 from payments.sweep_plan import Plan, plan
 
-RULES = ForwardRules(max_feerate=Decimal(50), target_blocks=6, min_sat=1_000)
+RULES = ForwardRules(max_feerate=Decimal(50), target_blocks=6, min_sat=1_000, max_fee_share=Decimal(5))
 HOUR = 3_600_000
 NOW = 100 * HOUR
 

@@ -182,7 +182,7 @@ async def test_coins_that_are_held_do_not_stand_in_the_way(
 ) -> None:
     """Six hundred leftovers of expired payments, older than a payment that is worth sending."""
     made = [await rig.create("dust", expires_at=now_ms()) for _ in range(600)]
-    rig.node.pay_many({p.address: 700 for p in made})
+    rig.node.pay_many({p.address: 600 for p in made})
     payment = await confirmed(rig)
     await rig.database.write(evaluation.close_windows, now_ms(), now_ms())
     await rig.database.write(evaluation.close_windows, now_ms(), now_ms())
