@@ -22,7 +22,7 @@ from payments.amount import btc_text
 from storage import signed_elsewhere
 from storage.database import Database
 from storage.errors import AlreadyThere, NotToBeSpent
-from storage.sweeps import Sweep, sweep_by_txid
+from storage.sweep_versions import Sweep, sweep_by_txid
 
 _POLL_SECONDS = 0.2
 

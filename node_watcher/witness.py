@@ -20,7 +20,7 @@ from storage import incoming as stored
 from storage.chain import active_hash
 from storage.chain import cursor as stored_cursor
 from storage.database import Database
-from storage.sweeps import in_active_block
+from storage.sweep_versions import in_active_block
 from storage.till import created_at, next_index
 from storage.tx import Tx
 from storage.watched import WATCH_DEPTH

@@ -24,9 +24,10 @@ from regtest.deaths import Deaths
 from regtest.hand import Hand, ItsOwnHand, plan
 from regtest.node import RegtestNode
 from regtest.witnessed_blocks import WitnessedBlocks
-from storage import sweeps
+from storage import sweep_versions
 from storage.database import Database
-from storage.sweeps import FINAL_DEPTH, Sweep
+from storage.sweep_versions import Sweep
+from storage.sweeps import FINAL_DEPTH
 
 DEPTH = 2
 AIM_BLOCKS = 2
@@ -139,7 +140,7 @@ class MoneyOut:
     def _versions(self, family: str) -> list[Sweep]:
         async def read() -> list[Sweep]:
             async with Database(self.till.database_url, read_only=True) as database:
-                return await database.read(sweeps.versions, family)
+                return await database.read(sweep_versions.versions, family)
 
         return asyncio.run(read())
 

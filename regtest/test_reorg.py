@@ -12,7 +12,7 @@ from regtest.conftest import TWO_COMBINATIONS, MakeTill
 from regtest.crafted_tx import double_spend
 from regtest.node import PAYER, RegtestNode
 from regtest.service import RunningService
-from storage import sweeps
+from storage import sweep_versions
 from storage.database import Database
 from tests.storage import invariants
 
@@ -44,7 +44,7 @@ def satoshi_are_level(till: RunningService) -> list[str]:
     async def read() -> list[str]:
         async with Database(till.database_url) as database:
             await database.read(invariants.check)
-            return [sweep.txid for sweep in await database.read(sweeps.sweeps_to_watch)]
+            return [sweep.txid for sweep in await database.read(sweep_versions.sweeps_to_watch)]
 
     return asyncio.run(read())
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from payments.model import OutPoint
 from storage.coins_due import booked_coins_at
 from storage.evaluation import Change, evaluate
-from storage.sweeps import Sweep, adopt_sweep, in_active_block, sweep_by_txid
+from storage.sweep_versions import Sweep, in_active_block, sweep_by_txid
+from storage.sweeps import adopt_sweep
 from storage.tx import Tx
 
 

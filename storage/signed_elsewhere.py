@@ -11,7 +11,8 @@ from storage import looks
 from storage.coins_due import coins_at, coins_due
 from storage.errors import NotToBeSpent
 from storage.records import tip_height
-from storage.sweeps import Sweep, mined_version, store_replacement, store_sweep, sweep_by_txid
+from storage.sweep_versions import Sweep, mined_version, sweep_by_txid
+from storage.sweeps import store_replacement, store_sweep
 from storage.tx import Tx
 from storage.waiting_sweeps import in_mempool, to_rebuild
 

@@ -11,41 +11,20 @@ Of each family one version is the current one: the first, until another one was 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from payments.coin import Coin
 from payments.model import OutPoint
-from storage.dead_sweeps import DEAD
 from storage.errors import AlreadyThere
 from storage.evaluation import Change, evaluate
 from storage.forwards import forwards_due
 from storage.ledger import post
 from storage.records import tip_height
+from storage.sweep_versions import Sweep, mined_version, spends_by_version, versions
 from storage.tx import Row, Tx
 
 FINAL_DEPTH = 6
 """A sweep this deep is not watched any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """A signed transaction to the owner. Amounts in satoshi, `value_sat` before the fee.
-
-    `stored_height` is our tip when it was signed, `family` the txid of the first version (its own, if empty),
-    `replaces` the version before it.
-    """
-
-    txid: str
-    raw: bytes
-    state: str
-    value_sat: int
-    fee_sat: int
-    created_at: int
-    vsize: int = 0
-    stored_height: int = 0
-    family: str = ""
-    replaces: str | None = None
-    destination: str = ""
 
 
 def store_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], destination: str, now: int) -> None:
@@ -78,16 +57,6 @@ def store_replacement(tx: Tx, sweep: Sweep, coins: Sequence[Coin], now: int) -> 
     _insert(tx, sweep, family, coins, to, is_current=False, now=now)
 
 
-def spends_by_version(tx: Tx, family: str) -> dict[str, set[OutPoint]]:
-    """Coins that each version of a family spends, by its txid."""
-    found: dict[str, set[OutPoint]] = {}
-    for row in tx.all(
-        "SELECT x.* FROM sweep_spend x JOIN sweep s ON s.txid = x.sweep_txid WHERE s.family = :family", family=family
-    ):
-        found.setdefault(row["sweep_txid"], set()).add(OutPoint(row["prev_txid"], row["prev_vout"]))
-    return found
-
-
 def adopt_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], *, mined: bool, now: int) -> bool:
     """Keep a sweep that was broadcast and is not known here; False when its coins are claimed by others.
 
@@ -107,56 +76,6 @@ def adopt_sweep(tx: Tx, sweep: Sweep, coins: Sequence[Coin], *, mined: bool, now
     elif mined:
         _make_current(tx, sweep.txid, family, now)
     return True
-
-
-def sweeps_to_watch(tx: Tx) -> list[Sweep]:
-    """Current sweeps that may still have to be broadcast (again): what is not deep enough yet, and not dead.
-
-    One that never left waits while a reorganisation has a coin of it; one that left is everybody's, and is kept
-    alive beside its coins.
-    """
-    rows = tx.all(
-        f"SELECT * FROM sweep s WHERE s.is_current = 1 AND s.state <> 'confirmed' AND NOT {DEAD}"  # noqa: S608
-        " AND (s.state <> 'stored' OR NOT EXISTS (SELECT 1 FROM sweep_spend x"
-        " JOIN output o ON o.txid = x.prev_txid AND o.vout = x.prev_vout"
-        " WHERE x.sweep_txid = s.txid AND o.booked = 0)) ORDER BY s.created_at, s.txid"
-    )
-    return [_sweep(row) for row in rows]
-
-
-def dead_sweeps(tx: Tx) -> list[Sweep]:
-    """Current sweeps that nobody can take, of families that are not final."""
-    rows = tx.all(
-        f"SELECT * FROM sweep s WHERE s.is_current = 1 AND s.state <> 'confirmed' AND {DEAD}"  # noqa: S608
-        " ORDER BY s.created_at, s.txid"
-    )
-    return [_sweep(row) for row in rows]
-
-
-def pending_replacements(tx: Tx) -> list[Sweep]:
-    """Newest versions that were stored, and not seen to be broadcast yet, of families that no block has."""
-    rows = tx.all(
-        f"SELECT * FROM sweep s WHERE s.is_current = 0 AND s.state = 'stored' AND NOT {DEAD}"  # noqa: S608
-        " AND NOT EXISTS (SELECT 1 FROM sweep n WHERE n.replaces = s.txid)"
-        " AND NOT EXISTS (SELECT 1 FROM sweep c WHERE c.family = s.family AND c.state = 'confirmed')"
-        " ORDER BY s.created_at, s.txid"
-    )
-    return [sweep for sweep in map(_sweep, rows) if mined_version(tx, sweep.family) is None]
-
-
-def versions(tx: Tx, family: str) -> list[Sweep]:
-    """All versions of a family, the first one first: each replaces the one before it."""
-    rows = {row["replaces"]: row for row in tx.all("SELECT * FROM sweep WHERE family = :family", family=family)}
-    found: list[Sweep] = []
-    while (row := rows.get(found[-1].txid if found else None)) is not None:
-        found.append(_sweep(row))
-    return found
-
-
-def sweep_by_txid(tx: Tx, txid: str) -> Sweep | None:
-    """The sweep with its bytes; None when it is none of ours."""
-    row = tx.one("SELECT * FROM sweep WHERE txid = :txid", txid=txid)
-    return None if row is None else _sweep(row)
 
 
 def record_broadcast(tx: Tx, txid: str, now: int) -> list[Change]:
@@ -216,25 +135,6 @@ def close_deep_sweeps(tx: Tx) -> int:
             txid=row["txid"],
         )
     return len(deep)
-
-
-def in_active_block(tx: Tx, txid: str) -> bool:
-    """Whether a block of the active chain holds the transaction, as far as we have processed it."""
-    row = tx.one(
-        "SELECT 1 AS found FROM block_tx l JOIN block b ON b.hash = l.block_hash WHERE l.txid = :txid AND b.active = 1",
-        txid=txid,
-    )
-    return row is not None
-
-
-def mined_version(tx: Tx, family: str) -> str | None:
-    """Txid of the version that a block of the active chain holds, if one does."""
-    row = tx.one(
-        "SELECT s.txid FROM sweep s JOIN block_tx l ON l.txid = s.txid JOIN block b ON b.hash = l.block_hash"
-        " WHERE s.family = :family AND b.active = 1",
-        family=family,
-    )
-    return None if row is None else str(row["txid"])
 
 
 def _insert(
@@ -301,19 +201,3 @@ def _payments_of(tx: Tx, family: str) -> set[int]:
         family=family,
     )
     return {row["payment_number"] for row in rows}
-
-
-def _sweep(row: Row) -> Sweep:
-    return Sweep(
-        txid=row["txid"],
-        raw=bytes(row["raw"]),
-        state=row["state"],
-        value_sat=row["value_sat"],
-        fee_sat=row["fee_sat"],
-        created_at=row["created_at"],
-        vsize=row["vsize"],
-        stored_height=row["stored_height"],
-        family=row["family"],
-        replaces=row["replaces"],
-        destination=row["destination"],
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from payments.coin import Coin
 from payments.model import OutPoint
 from storage.coins_due import coins_of
-from storage.sweeps import Sweep, dead_sweeps, mined_version, spends_by_version, sweeps_to_watch, versions
+from storage.sweep_versions import Sweep, dead_sweeps, mined_version, spends_by_version, sweeps_to_watch, versions
 from storage.tx import Tx
 
 

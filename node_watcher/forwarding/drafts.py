@@ -11,7 +11,7 @@ from node_watcher.rpc import RpcError
 from node_watcher.signing.signer import SignedTx, SweepRefused
 from payments.coin import Coin
 from payments.model import BlockId
-from storage.sweeps import Sweep
+from storage.sweep_versions import Sweep
 
 _KNOWN = ("txn-already-in-mempool", "txn-already-known")
 

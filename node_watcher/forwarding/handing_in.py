@@ -13,9 +13,9 @@ from node_watcher.signing.signer import SignedTx
 from payments.coin import Coin
 from payments.forward import DUST_SAT
 from payments.model import BlockId, OutPoint
-from storage import signed_elsewhere, sweeps
+from storage import signed_elsewhere, sweep_versions
 from storage.signed_elsewhere import Spendable
-from storage.sweeps import Sweep
+from storage.sweep_versions import Sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ async def hand_in(desk: Desk, given: bytes, tip: BlockId) -> HandedIn:
     coins = await desk.database.read(signed_elsewhere.known_coins, outpoints)
     fee = _fee_of(desk, tx, coins)
     signed = take_signed(given, inputs_of(coins), desk.destination.script_pubkey, fee, tx.locktime)
-    if (known := await desk.database.read(sweeps.sweep_by_txid, signed.txid)) is not None:
+    if (known := await desk.database.read(sweep_versions.sweep_by_txid, signed.txid)) is not None:
         return HandedIn(known, outpoints, True)
     found = await desk.database.read(signed_elsewhere.spendable, desk.keychain_id, outpoints)
     _check_fee(desk, signed, found)

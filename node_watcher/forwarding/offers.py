@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from node_watcher.forwarding.desk import Desk
 from node_watcher.rpc import RpcError
 from payments.amount import btc_text
-from storage import sweeps
-from storage.sweeps import Sweep
+from storage import sweep_versions, sweeps
+from storage.sweep_versions import Sweep
 from storage.tx import Tx
 
 log = logging.getLogger("nodetill")
@@ -30,7 +30,7 @@ class Offers:
         """Offer what the node may not have: what was never seen to arrive, and what it has lost since."""
         desk = self._desk
         current = await desk.database.read(_current)
-        if not current and not await desk.database.read(sweeps.pending_replacements):
+        if not current and not await desk.database.read(sweep_versions.pending_replacements):
             return 0
         if closed := await desk.database.write(sweeps.close_deep_sweeps):
             desk.meter.forward("confirmed", closed)
@@ -45,7 +45,7 @@ class Offers:
         for sweep in waiting:
             if sweep.txid not in there:
                 sent += await self.offer(sweep)
-        for sweep in await desk.database.read(sweeps.pending_replacements):
+        for sweep in await desk.database.read(sweep_versions.pending_replacements):
             sent += await self.offer(sweep)
         return sent
 
@@ -65,7 +65,7 @@ class Offers:
 
     async def _refused(self, sweep: Sweep, error: RpcError) -> int:
         desk = self._desk
-        others = [s for s in await desk.database.read(sweeps.versions, sweep.family) if s.txid != sweep.txid]
+        others = [s for s in await desk.database.read(sweep_versions.versions, sweep.family) if s.txid != sweep.txid]
         entries = await desk.rpc.batch([("getmempoolentry", other.txid) for other in others])
         for other, entry in zip(others, entries, strict=True):
             if not isinstance(entry, RpcError):
@@ -99,4 +99,4 @@ class Offers:
 
 def _current(tx: Tx) -> Sequence[tuple[Sweep, bool]]:
     """Current sweeps that are alive, and whether a block of the active chain has them."""
-    return [(sweep, sweeps.in_active_block(tx, sweep.txid)) for sweep in sweeps.sweeps_to_watch(tx)]
+    return [(sweep, sweep_versions.in_active_block(tx, sweep.txid)) for sweep in sweep_versions.sweeps_to_watch(tx)]

@@ -10,7 +10,7 @@ from node_watcher.forwarding.feerate import Feerates
 from node_watcher.forwarding.replacing import Replacing
 from node_watcher.forwarding.sweeping import Sweeping
 from payments.model import BlockId
-from storage import forward_orders, sweeps, waiting_sweeps
+from storage import forward_orders, sweep_versions, waiting_sweeps
 from storage.forward_orders import Answer, Order
 
 log = logging.getLogger("nodetill")
@@ -56,10 +56,10 @@ class Orders:
 
     async def _bump(self, order: Order, rates: Feerates, tip: BlockId) -> tuple[int, Answer]:
         read = self._desk.database.read
-        asked = await read(sweeps.sweep_by_txid, order.txid or "")
+        asked = await read(sweep_versions.sweep_by_txid, order.txid or "")
         if asked is None:
             return 0, Answer(False, f"{order.txid} is no sweep of this till")
-        if (mined := await read(sweeps.mined_version, asked.family)) is not None:
+        if (mined := await read(sweep_versions.mined_version, asked.family)) is not None:
             return 0, Answer(False, f"{mined} is in a block already")
         for head, coins in await read(waiting_sweeps.in_mempool, tip.height):
             if head.family != asked.family:

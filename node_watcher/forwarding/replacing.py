@@ -17,7 +17,7 @@ from payments.model import BlockId
 from payments.sweep_plan import is_late
 from storage import sweeps, waiting_sweeps
 from storage.errors import AlreadyThere
-from storage.sweeps import Sweep
+from storage.sweep_versions import Sweep
 
 log = logging.getLogger("nodetill")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from payments.model import IncomingTx, OutPoint, Status
-from storage import sweeps
+from storage import sweep_versions, sweeps
 from storage.adoption import adopt, strange_spends
 from storage.coins_due import coins_due
 from tests.storage.small_shop import FULL, SmallShop
@@ -46,7 +46,7 @@ async def test_one_in_the_mempool(shop: SmallShop) -> None:
     assert await take(shop, "s", FULL - FEE, coins[0].outpoint)
     assert await shown(shop, payment) == (Status.FORWARDED, "s")
     assert await shop.database.read(coins_due, shop.keychain, 9) == []
-    assert [s.txid for s in await shop.database.read(sweeps.sweeps_to_watch)] == ["s"]
+    assert [s.txid for s in await shop.database.read(sweep_versions.sweeps_to_watch)] == ["s"]
 
 
 async def test_a_version_of_one_that_is_under_way(shop: SmallShop) -> None:

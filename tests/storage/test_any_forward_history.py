@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from payments.model import IncomingTx
-from storage import sweeps
+from storage import sweep_versions, sweeps
 from storage.coins_due import coins_due
-from storage.sweeps import Sweep
+from storage.sweep_versions import Sweep
 from tests.storage.test_any_history import PICK, World
 
 FEE = 110
@@ -62,7 +62,7 @@ class ForwardingWorld(World):
     def at_tip(self) -> None:
         self._forget_orphans()
         super().at_tip()
-        watched = self.run(self.database.read(sweeps.sweeps_to_watch))
+        watched = self.run(self.database.read(sweep_versions.sweeps_to_watch))
         final = {
             row["txid"]
             for row in self.run(self.database.read(lambda tx: tx.all("SELECT * FROM sweep WHERE state = 'confirmed'")))

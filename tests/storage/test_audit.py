@@ -17,7 +17,7 @@ from storage.audit.question import no_step
 from storage.coins_due import coins_due
 from storage.errors import StorageError
 from storage.spends import spend_credits
-from storage.sweeps import Sweep
+from storage.sweep_versions import Sweep
 from tests.storage.small_shop import FULL, SmallShop, paying
 
 A, B, C = (letter * 64 for letter in "abc")

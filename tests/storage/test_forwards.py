@@ -6,9 +6,9 @@ import pytest
 
 from payments.model import IncomingTx, OutPoint, Status
 from payments.record import PaymentRecord
-from storage import sweeps
+from storage import sweep_versions, sweeps
 from storage.coins_due import backlog_sat, coins_due
-from storage.sweeps import Sweep
+from storage.sweep_versions import Sweep
 from storage.tx import Tx
 from tests.storage.small_shop import FULL, SmallShop, paying
 
@@ -49,7 +49,7 @@ async def accounts(shop: SmallShop) -> tuple[int, int, int, int]:
 
 
 async def watched(shop: SmallShop) -> list[str]:
-    return [sweep.txid for sweep in await shop.database.read(sweeps.sweeps_to_watch)]
+    return [sweep.txid for sweep in await shop.database.read(sweep_versions.sweeps_to_watch)]
 
 
 async def entries(shop: SmallShop) -> list[str]:

@@ -7,11 +7,12 @@ import pytest
 from payments.coin import Coin
 from payments.model import IncomingTx, OutPoint, Status
 from payments.record import PaymentRecord
-from storage import late_forwards, sweeps, waiting_sweeps
+from storage import late_forwards, sweep_versions, sweeps, waiting_sweeps
 from storage.attention import concerns
 from storage.coins_due import backlog_sat, coins_due
 from storage.errors import AlreadyThere
-from storage.sweeps import FINAL_DEPTH, Sweep
+from storage.sweep_versions import Sweep
+from storage.sweeps import FINAL_DEPTH
 from tests.storage.small_shop import FULL, SmallShop, paying
 
 FEE = 300
@@ -80,14 +81,14 @@ async def test_a_replacement_counts_once_it_was_broadcast(shop: SmallShop) -> No
     await store(shop, "s2", coins, 900, replaces="s")
     assert await shown(shop, payment) == (Status.FORWARDED, "s")
     assert await accounts(shop) == (0, FULL - FEE, FEE)
-    assert [s.txid for s in await shop.database.read(sweeps.pending_replacements)] == ["s2"]
+    assert [s.txid for s in await shop.database.read(sweep_versions.pending_replacements)] == ["s2"]
     await shop.database.write(sweeps.record_broadcast, "s2", shop.now)
     await shop.check()
     assert await shown(shop, payment) == (Status.FORWARDED, "s2")
     assert await accounts(shop) == (0, FULL - 900, 900)
-    assert await shop.database.read(sweeps.pending_replacements) == []
-    assert [s.txid for s in await shop.database.read(sweeps.sweeps_to_watch)] == ["s2"]
-    assert [s.txid for s in await shop.database.read(sweeps.versions, "s")] == ["s", "s2"]
+    assert await shop.database.read(sweep_versions.pending_replacements) == []
+    assert [s.txid for s in await shop.database.read(sweep_versions.sweeps_to_watch)] == ["s2"]
+    assert [s.txid for s in await shop.database.read(sweep_versions.versions, "s")] == ["s", "s2"]
     assert (await shop.events(payment.number)).count("forwarded") == 1
 
 
@@ -114,7 +115,7 @@ async def test_one_that_was_mined_before_we_knew_that_it_was_sent(shop: SmallSho
     await shop.mine(IncomingTx("s2", (coins[0].outpoint,), (), False))
     assert await shown(shop, payment) == (Status.FORWARDED, "s2")
     assert await accounts(shop) == (0, FULL - 900, 900)
-    assert await shop.database.read(sweeps.pending_replacements) == []
+    assert await shop.database.read(sweep_versions.pending_replacements) == []
 
 
 async def test_each_version_is_replaced_once_and_only_while_it_is_not_final(shop: SmallShop) -> None:

@@ -7,10 +7,10 @@ import pytest
 from payments.coin import Coin
 from payments.model import OutPoint, Status
 from payments.record import PaymentRecord
-from storage import sweeps, watched
+from storage import sweep_versions, sweeps, watched
 from storage.coins_due import backlog_sat, coins_due
 from storage.errors import AlreadyThere
-from storage.sweeps import Sweep
+from storage.sweep_versions import Sweep
 from storage.tx import Tx
 from tests.storage.small_shop import FULL, SmallShop, derive, paying
 
@@ -65,7 +65,7 @@ async def test_from_credit_to_the_owner(shop: SmallShop) -> None:
     assert await due(shop) == {}
     assert await shop.database.read(backlog_sat) == FULL
     assert (await shop.payment(payment.number)).forwarding_txid is None
-    assert [s.raw for s in await shop.database.read(sweeps.sweeps_to_watch)] == [b"sweep"]
+    assert [s.raw for s in await shop.database.read(sweep_versions.sweeps_to_watch)] == [b"sweep"]
 
     await shop.database.write(sweeps.record_refused, "sweep", "min relay fee not met")
     assert await shop.status(payment.number) is Status.CONFIRMED
@@ -84,7 +84,7 @@ async def test_a_coin_is_claimed_once(shop: SmallShop) -> None:
     await store(shop, "first", coins)
     with pytest.raises(AlreadyThere):
         await store(shop, "second", coins, fee=99)
-    assert [s.txid for s in await shop.database.read(sweeps.sweeps_to_watch)] == ["first"]
+    assert [s.txid for s in await shop.database.read(sweep_versions.sweeps_to_watch)] == ["first"]
     assert await balances(shop) == (0, FULL - 141, 141)
 
 
@@ -169,10 +169,10 @@ async def test_a_deep_sweep_is_let_go(shop: SmallShop) -> None:
     assert OutPoint("a", 0) in await shop.database.read(watched.prevouts_worth_watching)
     await shop.database.write(sweeps.record_broadcast, "s", shop.now)
     await shop.mine(paying("s")._replace(prevouts=(OutPoint("a", 0),)))
-    assert await shop.database.read(sweeps.in_active_block, "s")
+    assert await shop.database.read(sweep_versions.in_active_block, "s")
     await shop.mine(blocks=sweeps.FINAL_DEPTH - 2)
     assert await shop.database.write(sweeps.close_deep_sweeps) == 0
     await shop.mine()
     assert await shop.database.write(sweeps.close_deep_sweeps) == 1
-    assert await shop.database.read(sweeps.sweeps_to_watch) == []
+    assert await shop.database.read(sweep_versions.sweeps_to_watch) == []
     assert await shop.status(payment.number) is Status.FORWARDED

@@ -23,10 +23,11 @@ from payments.model import Status
 from payments.record import PaymentRecord
 from payments.sweep_plan import plan
 from regtest.node import RegtestNode
-from storage import forward_orders, late_forwards, signed_elsewhere, sweeps
+from storage import forward_orders, late_forwards, signed_elsewhere, sweep_versions
 from storage.coins_due import coins_due
 from storage.errors import NotToBeSpent
-from storage.sweeps import FINAL_DEPTH, Sweep
+from storage.sweep_versions import Sweep
+from storage.sweeps import FINAL_DEPTH
 from tests.node_watcher.rig import FULL, Rig
 
 
@@ -193,7 +194,7 @@ async def test_what_changed_between_the_check_and_the_store_is_seen(rig: Rig, de
     await rig.database.write(write, alone.sweep, desk.keychain_id, alone.outpoints, now_ms())
     with pytest.raises(NotToBeSpent, match="already"):
         await rig.database.write(write, both.sweep, desk.keychain_id, both.outpoints, now_ms())
-    assert await rig.database.read(sweeps.sweep_by_txid, both.sweep.txid) is None
+    assert await rig.database.read(sweep_versions.sweep_by_txid, both.sweep.txid) is None
 
 
 async def test_another_destination_since_is_told(rig: Rig, desk: Desk, owner: str) -> None:

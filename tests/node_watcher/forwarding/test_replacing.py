@@ -15,9 +15,9 @@ from node_watcher.signing.signer import SignedTx, Signer, SignerDown, SigningFai
 from payments.model import OutPoint, Status
 from payments.record import PaymentRecord
 from regtest.node import RegtestNode
-from storage import forward_orders, late_forwards, sweeps
+from storage import forward_orders, late_forwards, sweep_versions
 from storage.forward_orders import Answer
-from storage.sweeps import Sweep
+from storage.sweep_versions import Sweep
 from tests.node_watcher.rig import FULL, Rig
 
 
@@ -53,7 +53,7 @@ async def family(rig: Rig) -> list[Sweep]:
     """All versions of the only family."""
     rows = await rig.database.read(lambda tx: tx.all("SELECT DISTINCT family FROM sweep"))
     (row,) = rows
-    return await rig.database.read(sweeps.versions, row["family"])
+    return await rig.database.read(sweep_versions.versions, row["family"])
 
 
 async def go(rig: Rig, forwarder: Forwarder) -> int:
