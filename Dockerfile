@@ -24,10 +24,13 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends python3 ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 1000 --user-group --create-home nodetill \
+ && useradd --uid 1001 --user-group --home-dir /signer nodetill-signer \
  && printf '#!/bin/sh\nexec /opt/venv/bin/python /app/main.py "$@"\n' >/usr/local/bin/nodetill \
  && chmod 755 /usr/local/bin/nodetill \
  # New volumes take owner and content from here: user 1000, and settings that leave all to the environment.
  && install -d -o 1000 -g 1000 -m 700 /data /cookie \
+ && install -d -o 1001 -g 1001 -m 700 /signer \
+ && install -d -o 1001 -g 1001 -m 755 /run/nodetill-signer \
  && echo '# No settings here: they come from NODETILL_... variables, or mount your own file in this place.' \
       >/data/nodetill.toml \
  && chown 1000:1000 /data/nodetill.toml

@@ -20,7 +20,8 @@ from tests.waiting import wait_for
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1200)]
 
 ROOT = Path(__file__).resolve().parent.parent
-NODE, TILL = "regtest-node", "regtest-till"
+NODE, TILL, SIGNER = "regtest-node", "regtest-till", "signer"
+SOCKET = "/run/nodetill-signer/socket"
 
 
 class Stack:
@@ -32,11 +33,21 @@ class Stack:
         # The compose file passes settings on; whoever runs the tests may have some of their own.
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith("NODETILL_")}
         self._environment["NODETILL_API__PORT"] = self.url.rpartition(":")[2]
+        self._profiles = ["regtest"]
 
-    def compose(self, *words: str, timeout: float = 120) -> str:
-        """Output of `docker compose --profile regtest WORDS…`, which must succeed."""
-        command = ["docker", "compose", "--ansi=never", "-p", self.project, "--profile", "regtest", *words]
-        return _run(command, self._environment, timeout)
+    def compose(self, *words: str, timeout: float = 120, typed: str | None = None) -> str:
+        """Output of `docker compose --profile regtest WORDS…`, which must succeed. `typed` is its standard input."""
+        profiles = [word for profile in self._profiles for word in ("--profile", profile)]
+        command = ["docker", "compose", "--ansi=never", "-p", self.project, *profiles, *words]
+        return _run(command, self._environment, timeout, typed)
+
+    def with_signer(self) -> None:
+        """From now on with the signer's container."""
+        self._profiles.append(SIGNER)
+
+    def set_wallet(self, **wallet: str) -> None:
+        """Settings of `[wallet]` that the till starts with from now on."""
+        self._environment |= {f"NODETILL_WALLET__{name.upper()}": value for name, value in wallet.items()}
 
     def start(self) -> None:
         """All containers running and healthy; if not, their last words are in the error."""
@@ -83,9 +94,9 @@ class Stack:
         return [line for text in found for line in text.split()]
 
 
-def _run(command: list[str], environment: dict[str, str], timeout: float) -> str:
+def _run(command: list[str], environment: dict[str, str], timeout: float, typed: str | None = None) -> str:
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        command, cwd=ROOT, env=environment, input=typed, capture_output=True, text=True, timeout=timeout, check=False
     )
     words = " ".join(command)
     assert done.returncode == 0, f"{words} ended with {done.returncode}:\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
@@ -138,6 +149,61 @@ def test_a_purchase_through_docker_compose(stack: Stack) -> None:
     assert (paid["status"], paid["tx_hash"], paid["confirmations"]) == ("forwarded", txid, 3)
     credits = stack.ask(f"{base}/users/u1/credits", key=key)
     assert (credits["balance"], len(credits["entries"])) == (payment["credits"], 1)
+
+
+def test_coins_are_forwarded_by_a_signer_in_a_container_of_its_own(stack: Stack) -> None:
+    stack.cli("-named", "createwallet", "wallet_name=owner")
+    owners = stack.cli("-rpcwallet=owner", "getnewaddress")
+    stack.with_signer()
+    run = ("run", "--rm", "-T")
+    for name, text in (("passphrase", secrets.token_hex(8)), ("signer.toml", signer_toml(owners))):
+        stack.compose(*run, "--entrypoint", "sh", SIGNER, "-c", f"umask 077; cat >{name}", typed=text)
+    secret = ("--passphrase-file", "passphrase")
+    stack.compose(*run, SIGNER, "seed", "create", "--out", "seed.json", *secret)
+    shown = json.loads(
+        stack.compose(*run, SIGNER, "seed", "show-xpub", "seed.json", "--network", "regtest", *secret, "--json")
+    )
+    stack.set_wallet(descriptor=shown["descriptor"], forward_to=owners, signer_socket=SOCKET)
+    stack.compose("rm", "-s", "-f", "-v", TILL)
+    _run(["docker", "volume", "rm", f"{stack.project}_{TILL}"], dict(os.environ), 60)  # of another descriptor
+    stack.start()
+
+    made = stack.compose(
+        *("exec", "-T", TILL, "nodetill", "keys", "create", "--name", "shop", "--json"),
+        *("--scope", "payments:write", "--scope", "payments:read"),
+    )
+    key = str(json.loads(made)["key"])
+    payment = stack.ask("/api/v1/bitcoin/payments", {"package_id": "small", "user_id": "u1"}, key)
+    stack.cli("-named", "createwallet", "wallet_name=payer")
+    stack.cli("-rpcwallet=payer", "-generate", "101")
+    stack.cli("-rpcwallet=payer", "sendtoaddress", payment["address"], payment["amount_btc"])
+    stack.cli("-rpcwallet=payer", "-generate", "3")
+
+    def forwarded() -> Any:
+        return stack.ask(f"/api/v1/bitcoin/payments/{payment['payment_id']}", key=key)["forwarding_tx_hash"]
+
+    txid = wait_for(forwarded, timeout=60, what="the payment to be forwarded")
+    (arriving,) = stack.cli("-rpcwallet=owner", "listunspent", "0")
+    assert (arriving["txid"], arriving["address"]) == (txid, owners)
+    assert stack.inspect(SIGNER, "{{json .HostConfig.NetworkMode}}") == "none"
+    for there in ("/signer", "/signer/seed.json"):
+        with pytest.raises(AssertionError, match=r"No such file|Permission denied"):
+            stack.compose("exec", "-T", TILL, "ls", f"{there}/.")
+
+
+def signer_toml(destination: str) -> str:
+    return f"""
+network = "regtest"
+seed_file = "seed.json"
+seed_passphrase_file = "passphrase"
+socket = "{SOCKET}"
+journal = "journal"
+destination = "{destination}"
+max_feerate = 50
+max_fee_sat = 20_000
+daily_cap_sat = 1_000_000
+allow_uid = 1000
+"""
 
 
 def test_the_containers_hold_no_privileges(stack: Stack) -> None:
